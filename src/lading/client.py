@@ -19,6 +19,7 @@ import httpx
 import msgspec
 import numpy as np
 
+from lading import notebook
 from lading.errors import InvalidSetting, RemoteError, ServerUnavailable, UsageError, ValueRefused
 from lading.ref import Ref
 from lading.signature import Signature
@@ -54,6 +55,10 @@ class Prediction:
         rows = f"{len(self)} row{'' if len(self) == 1 else 's'}"
         more = ", …" if len(self) > 1 else ""
         return f"Prediction({rows} of {self.model}: {reprlib.repr(self.values[0]) if self else ''}{more})"
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows, or None without the extra ``hub``."""
+        return notebook.fragment("prediction", self)
 
 
 class Client:
@@ -147,6 +152,12 @@ class Client:
 
     def __repr__(self) -> str:
         return f"Client({self._address!r}, model={self._model and str(self._model)!r})"
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows, or None without the extra ``hub``; the server is not asked."""
+        model = str(self._model) if self._model is not None else ""
+        facts = {"address": self._address, "model": model, "timeout_s": self._timeout_s}
+        return notebook.fragment("client", facts)
 
     def _rows(self, data: Any) -> Any:
         """Return `data` as rows; only what may be one row needs the signature, which is asked for then."""

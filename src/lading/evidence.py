@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from lading import notebook
+
 Outcome = Literal["passed", "failed", "noted", "skipped"]
 
 
@@ -67,6 +69,10 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         return (
             f"Evidence({self.name} {outcome}: {len(self.checks)} checks on ORT {here.onnxruntime}, {here.os})"
         )
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows, or None without the extra ``hub``."""
+        return notebook.fragment("evidence", self)
 
     @property
     def failures(self) -> tuple[Check, ...]:

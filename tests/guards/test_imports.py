@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "lading"
-SHARED = ("blobs", "clock", "errors", "logs", "units")
+SHARED = ("blobs", "clock", "errors", "logs", "notebook", "units")
 WORDS = ("evidence", "log_frames", "parity", "profile", "ref", "replica", "settings", "signature", "traffic")
 CORE = (*SHARED, *WORDS, "alarms", "bundle", "gates", "input_checks", "release")
 

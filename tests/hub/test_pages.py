@@ -169,7 +169,7 @@ def test_a_bundle_that_is_gone_from_the_store_leaves_the_rest_of_the_page(browse
     page = browser.get("/models/iris/1")
     assert page.status_code == 200
     assert "The bundle cannot be read now." in text(page)
-    assert "checks passed" in text(page)
+    assert "check passed" in text(page)
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -19,7 +19,14 @@ OTHERS = [language for language in LANGUAGES if language != "en"]
 def sentences() -> set[str]:
     """Return what pages may say: the literals of templates, and the words for kinds and ages."""
     kinds = (drawing.MODES, drawing.KINDS, drawing.STATES, drawing.EXECUTES)
-    others = (drawing.VERDICTS, drawing.WEIGHTS, drawing.STANDINGS, drawing.PATTERNS, drawing.SOURCES)
+    others = (
+        drawing.VERDICTS,
+        drawing.WEIGHTS,
+        drawing.STANDINGS,
+        drawing.PATTERNS,
+        drawing.SOURCES,
+        drawing.ALARM_KINDS,
+    )
     texts = {text for each in (*kinds, *others) for text in each.values()}
     texts |= {drawing.age(seconds)[1] for seconds in (0, 600, 36_000, 864_000)}
     for template in (HUB / "templates").glob("*.html"):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from lading import notebook
 from lading.bundle.formats.v2 import Extended
 from lading.signature import BATCH, Signature, Tensor
 
@@ -38,7 +39,26 @@ class Difference(msgspec.Struct, frozen=True):
         return f"{self.where}: {self.old} → {self.new}"
 
 
-def differences(old: Manifest, new: Manifest) -> tuple[Difference, ...]:
+class Differences(tuple[Difference, ...]):
+    """All differences of two bundles; those that callers may notice come first."""
+
+    __slots__ = ()
+
+    @property
+    def breaking(self) -> tuple[Difference, ...]:
+        """Those that callers may notice."""
+        return tuple(difference for difference in self if difference.breaks)
+
+    def __repr__(self) -> str:
+        first = f": {self[0]}{', …' if len(self) > 1 else ''}" if self else ""
+        return f"Differences({len(self)}, {len(self.breaking)} of them breaking{first})"
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows, or None without the extra ``hub``."""
+        return notebook.fragment("differences", self)
+
+
+def differences(old: Manifest, new: Manifest) -> Differences:
     """Return in what `new` differs from `old`; those that callers may notice come first."""
     everything = [
         *_signatures(old.signature, new.signature),
@@ -47,7 +67,7 @@ def differences(old: Manifest, new: Manifest) -> tuple[Difference, ...]:
         *_mappings("metric", _numbers(old.metrics), _numbers(new.metrics), breaks=False),
         *_mappings("package", old.training.packages, new.training.packages, breaks=False),
     ]
-    return tuple(sorted(everything, key=lambda difference: not difference.breaks))
+    return Differences(sorted(everything, key=lambda difference: not difference.breaks))
 
 
 def _signatures(old: Signature, new: Signature) -> Iterator[Difference]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import lading
+from lading import notebook
 from lading.bundle.archive import CHUNK, BlobInfo, write_archive
 from lading.bundle.environment_lock import EnvironmentLock, read_lock
 from lading.bundle.external import check_external, external_data, tensor_sizes
@@ -173,6 +174,10 @@ class Bundle:
         return (
             f"Bundle({self.manifest.name}, {self.manifest.purpose}, {str(self.path)!r}, {self.digest[:19]})"
         )
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows, or None without the extra ``hub``."""
+        return notebook.fragment("bundle", self)
 
     def weights_bytes(self, *, above: int = 0) -> int:
         """Return the bytes of the model's tensors of more than `above` bytes, inside or outside of it.

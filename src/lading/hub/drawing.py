@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +14,7 @@ from lading import units
 from lading.clock import iso_time, unix_time
 from lading.hub import charts
 from lading.hub.views.inventory import MODELS_SHOWN
-from lading.hub.words import LANGUAGES, translator, visible
+from lading.hub.words import LANGUAGES, Translate, translator, visible
 from lading.profile.described import share_text
 from lading.registry.catalog.releases import SEARCHED_EVENTS
 from lading.replica import GONE_AFTER_S
@@ -60,6 +60,20 @@ PATTERNS = {"load": "loads from the registry", "in-image": "in its image", "fore
 EXECUTES = {"no": "no", "code": "yes, code", "pickle": "yes, a pickle", "unknown": "unknown"}
 """What loading a bundle runs of its own."""
 
+ALARM_KINDS = {
+    "drift": "drift",
+    "missing": "missing values",
+    "column": "column",
+    "decay": "accuracy",
+    "accuracy": "accuracy",
+    "estimated": "estimated accuracy",
+    "estimated accuracy": "estimated accuracy",
+    "input-checks": "input checks",
+    "slice": "slice",
+    "release": "release rolled back",
+    "log-dropped": "log records lost",
+}
+"""What alarms, by the kind of an alarm or of a finding."""
 SOURCES = {"reference": "reference data", "samples": "golden samples", "log": "logged requests"}
 """What a profile was measured on."""
 COLUMNS_NAMED = 200
@@ -93,11 +107,12 @@ class Drawing:
         self._environment.globals.update(models_shown=MODELS_SHOWN, searched_events=f"{SEARCHED_EVENTS:,}")
         self._environment.globals.update(columns_named=COLUMNS_NAMED, thousands="{:,}".format)
         self._environment.globals.update(sources=SOURCES, share_text=share_text)
+        self._environment.globals.update(alarm_kinds=ALARM_KINDS, translated=_translated)
         self._environment.globals.update(size=units.size, short=_short, share=units.weight, quoted=quoted)
         self._environment.globals.update(charts=charts)
 
     def draw(self, template: str, language: str, **values: Any) -> str:
-        """Return a page in a language."""
+        """Return a page in a language; `values` may have an ``ago`` that writes times otherwise."""
         translate = translator(language)
 
         def ago(then: float | str) -> Markup:
@@ -110,7 +125,7 @@ class Drawing:
             )
 
         page = self._environment.get_template(template)
-        return page.render(t=translate, ago=ago, language=language, **values)
+        return page.render({"t": translate, "ago": ago, "language": language, **values})
 
 
 def age(seconds: float) -> tuple[int, str]:
@@ -122,6 +137,11 @@ def age(seconds: float) -> tuple[int, str]:
     if seconds < 2 * _DAY_S:
         return int(seconds / _HOUR_S), "{number} h ago"
     return int(seconds / _DAY_S), "{number} days ago"
+
+
+def _translated(t: Translate, words: Mapping[str, str]) -> dict[str, Markup]:
+    """Return words in the language of `t`."""
+    return {name: t(word) for name, word in words.items()}
 
 
 def quoted(replica: str) -> str:

@@ -17,6 +17,9 @@ from lading.monitor.report.markup import escaped
 
 LANGUAGES: Mapping[str, str] = {"en": "English", "ko": "한국어"}
 
+LONGEST = 2_000
+"""So many characters of a text are on a page; ``/api`` has all of it."""
+
 Translate = Callable[..., Markup]
 
 
@@ -35,10 +38,13 @@ def translator(language: str) -> Translate:
 def visible(value: Any) -> Any:
     """Return a value as pages write it: text escaped, with unprintable characters as escape sequences.
 
-    A mark that turns the direction of writing could make a page say something other than its source.
+    A mark that turns the direction of writing could make a page say something other than its source. A long
+    text is cut off, with how much more it has: a page of fifty must stay one that a browser can show.
     """
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
+    if len(value) > LONGEST:
+        value = f"{value[:LONGEST]}… [+{len(value) - LONGEST:,}]"
     return Markup(escaped(value))  # noqa: S704 - escaped
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from lading import notebook
 from lading.alarms import Alarm
 
 
@@ -123,3 +124,14 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     # In words, so that the terminal, the page and JSON say it alike.
     unknown: tuple[str, ...] = ()
     share_read: float = 1.0
+
+    def __repr__(self) -> str:
+        alarming = sum(column.is_alarming for column in self.columns)
+        unknown = sum(not column.rows for column in self.columns)
+        # Columns of which nothing is known are not among those that are well.
+        columns = f"{alarming} of {len(self.columns)} columns alarm, nothing is known of {unknown}"
+        return f"ModelStatus({self.name}:{self.version}, {self.rows:,} rows: {columns})"
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows, or None without the extra ``hub``."""
+        return notebook.fragment("status", self)

@@ -14,6 +14,8 @@ from typing import Literal
 
 import msgspec
 
+from lading import notebook
+
 MISSING, UNSEEN = 0, 1
 FIRST = 2
 """The first two cells of every column, and the first of its bins or categories."""
@@ -95,6 +97,13 @@ class ColumnProfile(
             return moment.removesuffix("+00:00").removesuffix(" 00:00:00")
         return f"{number:.6g}"
 
+    def __repr__(self) -> str:
+        return f"ColumnProfile({self.name}: {self.kind}, {self.rows:,} values, {self.missing:,} missing)"
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows, or None without the extra ``hub``."""
+        return notebook.fragment("column", self)
+
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How often the reference was predicted right, by bin of the largest probability.
@@ -141,3 +150,11 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     def column(self, name: str) -> ColumnProfile | None:
         """Return the column that people call `name`, or None."""
         return next((column for column in self.columns() if column.name == name), None)
+
+    def __repr__(self) -> str:
+        inputs, outputs = f"{len(self.inputs):,} input columns", f"{len(self.outputs):,} output columns"
+        return f"Profile({self.rows:,} rows of {self.source}: {inputs}, {outputs})"
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows, or None without the extra ``hub``."""
+        return notebook.fragment("profile", self)

@@ -35,7 +35,7 @@ from lading.settings import registry_url, store_settings, store_url
 
 if TYPE_CHECKING:
     from lading.bundle import Bundle, Manifest
-    from lading.bundle.difference import Difference
+    from lading.bundle.difference import Differences
     from lading.evidence import Evidence
     from lading.ref import Ref
     from lading.registry.catalog import Catalog
@@ -260,9 +260,7 @@ class Registry:
         with ThreadPoolExecutor(_PARALLEL_READS) as pool:
             return list(pool.map(read, versions))
 
-    def differences(
-        self, old: Ref | str | ModelVersion, new: Ref | str | ModelVersion
-    ) -> tuple[Difference, ...]:
+    def differences(self, old: Ref | str | ModelVersion, new: Ref | str | ModelVersion) -> Differences:
         """Return in what `new` differs from `old`, what callers may notice first; raises as `manifest`."""
         # Imported here, with numpy: see `pull`.
         from lading.bundle.difference import differences

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from lading import notebook
 from lading.ref import Ref
 from lading.release import Event
 
@@ -37,6 +38,10 @@ class ModelVersion(NewVersion, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         tags = "".join(f", {tag}" for tag in self.tags)
         return f"ModelVersion({self.ref}, {self.digest[:19]}{tags})"
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows, or None without the extra ``hub``."""
+        return notebook.fragment("version", self)
 
 
 class EventPage(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypedDict, get_args
 
 import msgspec
 
+from lading import notebook
 from lading.errors import InvalidSetting, UsageError
 from lading.release.events import NO_HASH, Event, EventDraft, EventKind, event_hash, verify_chain
 
@@ -135,6 +136,14 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     def released(self) -> int | None:
         """Return the version that `runtime` is about, or None if the release ended without it."""
         return self.candidate if self.is_open else self.live if self.state == "live" else None
+
+    def __repr__(self) -> str:
+        sides = f"live {self.live}" + (f", candidate {self.candidate}" if self.is_open else "")
+        return f"Release({self.name} {self.number}: {self.plan.mode}, {self.state}, {sides})"
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows, or None without the extra ``hub``."""
+        return notebook.fragment("release", self)
 
 
 class Changes(TypedDict, total=False):

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from lading import notebook
 from lading.errors import EmptyInput, InputMissing, InputUnknown, ShapeRefused, ValueRefused
 from lading.signature.arrays import cast_array
 from lading.signature.labels import label_output, named_labels
@@ -68,6 +69,10 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
             return ", ".join(f"{tensor.name}: {tensor}" for tensor in tensors)
 
         return f"Signature({listed(self.inputs)} → {listed(self.outputs)})"
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows, or None without the extra ``hub``."""
+        return notebook.fragment("signature", self)
 
     @property
     def batched(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from lading import notebook
 from lading.release import Plan
 from lading.traffic import Window
 from lading.verdict.explain import describe, measurements, number, observation_counts
@@ -42,6 +43,14 @@ class Verdict(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...]
     numbers: dict[str, float]
     unknown: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        more = f" and {len(self.reasons) - 1} more" if len(self.reasons) > 1 else ""
+        return f"Verdict({self.action}: {self.reasons[0] if self.reasons else 'no reason'}{more})"
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows, or None without the extra ``hub``."""
+        return notebook.fragment("verdict", self)
 
 
 def judge(
