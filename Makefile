@@ -87,7 +87,7 @@ made-ahead: services
 
 services: $(READY)
 	@scripts/services
-	@scripts/clients kubernetes gateway_api
+	@scripts/clients kubernetes gateway_api axe
 	@# What cannot be installed here is left out, and named: by this line, and where its tests would run.
 	@scripts/engines || true
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from support.browsing import chromium_address, people  # noqa: F401 - fixtures
 from support.containers import container_storage, podman, runtime  # noqa: F401 - fixtures
 from support.image_environment import iris, registries  # noqa: F401 - fixtures
 from support.postgres import postgres  # noqa: F401 - a fixture
