@@ -60,6 +60,17 @@ def test_a_shifted_column_is_named_and_refused_if_asked(tmp_path, fitted):
     assert [column.column for column in run.drift if column.drifted] == ["petal_length"]
 
 
+@pytest.mark.slow
+def test_rows_that_fail_an_input_check_are_scored_and_counted(tmp_path, fitted):
+    values = np.random.default_rng(1).normal(5, 1, (2000, 4))
+    values[:17, 1] = 1000
+    rows_of(tmp_path / "rows.parquet", values)
+    run = run_batch(fitted, [tmp_path / "rows.parquet"], tmp_path / "out")
+    assert run.manifest.scored == 2000
+    failed = {rule.partition(":")[0]: count for rule, count in run.failed}
+    assert failed["sepal_width range"] == 17
+
+
 def test_without_a_profile_nothing_is_known(tmp_path, iris, parquet):
     run = run_batch(iris, [parquet("rows.parquet", 100)], tmp_path / "out", Options(refuse_drift=True))
     assert run.drift == ()

@@ -75,6 +75,7 @@ class Caster:
             inputs = self._of_objects(rows.objects, reasons)
         else:
             inputs = {source.tensor.name: self._of_columns(source, rows, reasons) for source in self._sources}
+        # Cast as a whole: arrays have a place for each row until those that do not fit are known.
         kept = np.ones(count, bool)
         kept[list(reasons)] = False
         if reasons and rows.objects is None:
@@ -93,6 +94,7 @@ class Caster:
                 flat = _scalars(_flat(tensor, None), source.columns[0], array, rows.texts, reasons)
                 return flat.reshape(-1, *tensor.shape[1:])
             return _nested(tensor, source.columns[0], array, reasons)
+        # Column by column: a table of mixed kinds has no common dtype that would hold all of them exactly.
         whole = np.empty((count, len(source.columns)), tensor.numpy_dtype)
         for at, name in enumerate(source.columns):
             whole[:, at] = _scalars(_flat(tensor, at), name, rows.batch.column(name), rows.texts, reasons)
@@ -218,6 +220,7 @@ def _scalars(tensor: Tensor, name: str, column: pa.Array, texts: bool, reasons: 
 
 
 def _without_nulls(tensor: Tensor, name: str, column: pa.Array, reasons: Reasons) -> pa.Array:
+    # Arrow would turn whole numbers with nulls into floats, which hold no more than 2**53 exactly.
     if tensor.dtype.startswith("float") and tensor.allows_nan:
         return column.cast(pa.float64()).fill_null(np.nan)
     _refuse_all(column.is_null(), name, f"`{tensor.dtype}`", "no value", reasons)
@@ -263,6 +266,7 @@ def _reason(name: str, error: InputError) -> str:
 
 def _parsed(tensor: Tensor, name: str, column: pa.Array, reasons: Reasons) -> pa.Array:
     """Return cells as numbers, or true and false; missing ones as null."""
+    # As the server reads CSV: numbers as they are written, not as Python or Arrow would take them.
     trimmed = pc.utf8_trim_whitespace(column)
     lowered = pc.utf8_lower(trimmed)
     missing = pc.is_in(lowered, pa.array(_MISSING))
@@ -271,6 +275,7 @@ def _parsed(tensor: Tensor, name: str, column: pa.Array, reasons: Reasons) -> pa
         _refuse_all(pc.invert(pc.or_(good, missing)), name, "`true` or `false`", "another text", reasons)
         return pc.if_else(good, pc.equal(lowered, "true"), pa.scalar(None, pa.bool_()))
     whole = pc.match_substring_regex(trimmed, _WHOLE)
+    # Through float64, large whole numbers would lose digits.
     if pc.all(whole).as_py() and not tensor.dtype.startswith("float"):
         return pc.utf8_ltrim(trimmed, "+").cast(pa.int64())
     good = pc.match_substring_regex(trimmed, _NUMBER)
@@ -333,6 +338,7 @@ def _parts(count: int, cast: Callable[[int, int], Any]) -> Iterator[tuple[int, i
         try:
             part = cast(start, end)
         except InputError as error:
+            # Of many rows the error names the first only, and not what else is wrong.
             if end - start == 1:
                 yield start, end, error
                 continue

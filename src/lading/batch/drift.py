@@ -38,6 +38,7 @@ def drift_of(profile: Profile | None, done: Sequence[Done]) -> tuple[ColumnDrift
         return ()
     columns = []
     for at, column in enumerate(profile.columns()):
+        # Parts are counted by themselves: a sum over them is what one process would have counted.
         counts = np.sum([np.asarray(each[at]) for each in counted], axis=0)
         rows = float(counts.sum())
         if not rows or not sum(column.counts):

@@ -74,6 +74,7 @@ def find_inputs(paths: Sequence[Path]) -> Inputs:
     if not names:
         where = ", ".join(f"`{path}`" for path in paths)
         raise UsageError(where, expected=f"files that end in {_known()}", found="none")
+    # A file that was named twice is scored once.
     # By name, so that the order does not depend on the place of the folders.
     files = sorted(names.items(), key=lambda entry: (entry[1], str(entry[0])))
     return Inputs(tuple(_hashed(path, name) for path, name in files), tuple(left_out))
@@ -95,7 +96,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
+    for path in folder.rglob("*"):  # Follows no link to a folder, and so ends.
         names = path.relative_to(folder).parts
         if path.is_file() and not any(name.startswith((".", "_")) for name in names):
             yield path

@@ -109,6 +109,7 @@ class Ledger:
         if not path.exists():
             write_whole(path, msgspec.json.format(msgspec.json.encode(plan), indent=2))
             return
+        # By what decides the output: inputs may have been moved since.
         begun = msgspec.json.decode(path.read_bytes(), type=Plan)
         if begun.identity != plan.identity:
             raise BatchChanged(
@@ -122,6 +123,7 @@ class Ledger:
         """Return what is done, by part. Raises `BatchChanged` if its files are not those of the ledger."""
         known = {task.part for task in plan.tasks}
         done: dict[str, Done] = {}
+        # Every byte is read again: what goes on after a crash has to know what the crash has left.
         for path in sorted(self._done.glob("*.json")):
             record = msgspec.json.decode(path.read_bytes(), type=Done)
             if record.part not in known:
@@ -158,6 +160,7 @@ class Ledger:
 
     def publish(self, plan: Plan, done: Sequence[Done]) -> Manifest:
         """Move all parts to where readers look, and commit them by writing the manifest."""
+        # Killed here, the next run finds parts in either place, and moves the rest.
         manifest = make_manifest(plan, done)
         for each in done:
             for written in (each.output, each.aside):
@@ -229,6 +232,7 @@ def write_whole(path: Path, data: bytes, scratch_folder: Path | None = None) -> 
 
 def sync_folder(path: Path) -> None:
     """Bring the names in a folder to the disk."""
+    # A file that is on the disk may still have no name there.
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

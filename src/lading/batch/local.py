@@ -133,6 +133,7 @@ class _Pool:
                 found=f"{_TRIES} that ended ({how})",
                 hint="is it out of memory? fewer `--processes` need less",
             )
+        # First of all, so that a part that ends every process is found out soon.
         left.appendleft(task)
         self._start(left, tries)
 
@@ -143,7 +144,7 @@ class _Pool:
 
     def close(self) -> None:
         """End all processes."""
-        for worker in self._workers:
+        for worker in self._workers:  # Empty, unless the run was given up.
             worker.process.kill()
             worker.process.join()
             worker.pipe.close()

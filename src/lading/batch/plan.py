@@ -53,6 +53,7 @@ def make_plan(
 ) -> Plan:
     """Divide the files into ranges. Raises `BodyInvalid` for a file that cannot be read at all."""
     rows = chunk_rows(signature.inputs)
+    # Numbered through all files: the names of parts then sort as the rows do.
     tasks: list[Task] = []
     for at, file in enumerate(files):
         for span in _spans(file):
@@ -70,6 +71,7 @@ def make_plan(
 
 def chunk_rows(tensors: Sequence[Tensor]) -> int:
     """Return how many rows run as one: by the size of a row alone, as bits may depend on it."""
+    # Bytes of a row, whatever the dtype: what a network computes from it is of that order.
     size = 0
     for tensor in tensors:
         values = 1
@@ -88,6 +90,7 @@ def _spans(file: InputFile) -> Iterator[Span]:
     first_row = first_group = rows = 0
     for at, count in enumerate(groups):
         rows += count
+        # The last groups are a part of their own, however few rows they have.
         if rows >= PART_ROWS or (at == len(groups) - 1 and rows):
             yield Span(first_row, rows, first_group, at + 1)
             first_row, first_group, rows = first_row + rows, at + 1, 0

@@ -25,10 +25,14 @@ from lading.runtime.python.host import DEFAULT_HOST, PythonHost
 
 
 class BatchRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run has done. ``seconds`` and ``rows_per_s`` are of this call, 0 where all was done before."""
+    """What a run has done. ``seconds`` and ``rows_per_s`` are of this call, 0 if all was done before.
+
+    ``failed`` has the input checks that rows failed, and how many; those rows are scored all the same.
+    """
 
     manifest: Manifest
     drift: tuple[ColumnDrift, ...]
+    failed: tuple[tuple[str, int], ...]
     left_out: tuple[str, ...]
     resumed: int
     seconds: float
@@ -65,6 +69,7 @@ def run_batch(
     for too many rows set aside or drift, and what loading and running a model raise.
     """
     options = options or Options()
+    # Outside of the folder's lock: nothing of a run that is refused is written.
     inputs = find_inputs(paths)
     plan = _planned(bundle, inputs, options, model)
     ledger = Ledger(folder)
@@ -83,6 +88,7 @@ def run_batch(
             if progress is not None:
                 progress(len(done), len(plan.tasks), sum(record.rows for record in done.values()))
         seconds = time.monotonic() - began
+        # Somebody may have written to a file while it was read.
         _check_unchanged(inputs)
         ordered = [done[task.part] for task in plan.tasks]
         drift = drift_of(bundle.profile, ordered)
@@ -92,6 +98,7 @@ def run_batch(
     return BatchRun(
         manifest=manifest,
         drift=drift,
+        failed=_failed(ordered),
         left_out=inputs.left_out,
         resumed=resumed,
         seconds=seconds if left else 0.0,
@@ -117,6 +124,15 @@ def _planned(bundle: Bundle, inputs: Inputs, options: Options, model: str) -> Pl
             if schema is not None and name not in schema.names:
                 raise InputMissing(where, expected=f"column `{name}`, which is to be kept", found="none")
     return make_plan(inputs.files, bundle.digest, model or bundle.manifest.name, signature, options.keep)
+
+
+def _failed(done: Sequence[Done]) -> tuple[tuple[str, int], ...]:
+    """Return the input checks that rows have failed, the most often failed one first."""
+    counts: dict[str, int] = {}
+    for each in done:
+        for rule, count in each.failed:
+            counts[rule] = counts.get(rule, 0) + count
+    return tuple(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
 def _check_rejected(done: dict[str, Done], most: float | None) -> None:

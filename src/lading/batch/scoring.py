@@ -21,8 +21,9 @@ from lading.batch.tables import Rejected, Rows, open_table
 from lading.bundle import Bundle
 from lading.bundle.requests import request_signature
 from lading.errors import ShapeRefused, UsageError
+from lading.input_checks.compiled import Checks
+from lading.input_checks.stated_rules import compilable, rules_of
 from lading.log_frames import field_names
-from lading.profile.encoding import digest as profile_digest
 from lading.profile.live import LiveCounts
 from lading.row_chunks import FixedChunks
 from lading.runtime.open import load_runtime
@@ -51,7 +52,8 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Done(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A task that is scored: ``rows`` were read, of which ``scored`` fit; files are None without rows.
 
-    ``counts`` are of the rows that fit, in the cells of the bundle's profile.
+    ``counts`` are of the rows that fit, in the cells of the bundle's profile, and ``failed`` says of each
+    input check how many of them failed it: they are scored all the same, as a server does by default.
     """
 
     part: str
@@ -62,6 +64,7 @@ class Done(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     aside: Written | None
     reasons: tuple[tuple[str, int], ...]
     counts: tuple[tuple[int, ...], ...]
+    failed: tuple[tuple[str, int], ...]
 
 
 class Scorer:
@@ -72,8 +75,11 @@ class Scorer:
         self._plan = plan
         self._signature = bundle.manifest.signature
         self._caster = Caster(request_signature(bundle.manifest, bundle.samples()))
-        profile = bundle.profile
-        self._profile = profile
+        self._profile = bundle.profile
+        checks, misfits = compilable(bundle.manifest.checks)
+        if misfits:
+            raise misfits[0]  # Rows that nobody looked at would count as rows that pass.
+        self._checks = Checks(rules_of(self._signature, self._profile, checks), self._signature)
         # One thread: how many there are must not decide the bits, and there is a process for each core.
         self._runtime = load_runtime(bundle, threads=1, python=python)
         replay(self._runtime, bundle)
@@ -91,7 +97,9 @@ class Scorer:
         counts = None if self._profile is None else LiveCounts(self._profile, self._signature)
         output = _PartFile(folder / task.part)
         aside = _PartFile(folder / "rejected" / task.part)
+        # Rows wait for whole chunks: where a reader divides a file must not decide what runs together.
         waiting = _Waiting(self._plan.chunk_rows)
+        failed = np.zeros(len(self._checks.rules), np.int64)
         reasons: dict[str, int] = {}
         rows = 0
         try:
@@ -100,6 +108,8 @@ class Scorer:
                 rows += len(fitting.kept) + len(fitting.rejected)
                 _set_aside(aside, fitting.rejected, reasons)
                 kept = _kept(read, fitting.kept, self._plan.keep)
+                if len(kept):
+                    failed += self._checks.counts(fitting.inputs)
                 for inputs, others in waiting.add(fitting.inputs, kept):
                     self._run(inputs, others, output, counts)
             for inputs, others in waiting.rest():
@@ -113,8 +123,14 @@ class Scorer:
                 aside=aside.close(f"rejected/{task.part}"),
                 reasons=tuple(sorted(reasons.items(), key=lambda each: (-each[1], each[0]))[:20]),
                 counts=() if counts is None else counts.drain(),
+                failed=tuple(
+                    (str(rule), count)
+                    for rule, count in zip(self._checks.rules, failed.tolist(), strict=True)
+                    if count
+                ),
             )
         finally:
+            # Nothing is left of a part that failed; of one that is whole nothing is removed.
             output.discard()
             aside.discard()
 
@@ -169,7 +185,7 @@ def check_keep(keep: Sequence[str], signature: Signature) -> None:
 def _leaf(tensor: Tensor, values: Array) -> pa.Array:
     if tensor.dtype == "string":
         return pa.array(values.tolist(), pa.string())
-    if tensor.dtype == "float16":
+    if tensor.dtype == "float16":  # Few readers of Parquet know it; float32 holds it exactly.
         return pa.array(np.ascontiguousarray(values.astype(np.float32)))
     return pa.array(np.ascontiguousarray(values))
 
@@ -198,7 +214,7 @@ def _set_aside(file: _PartFile, rejected: Sequence[Rejected], reasons: dict[str,
         return
     for each in rejected:
         kind = _kind_of(each.reason)
-        if kind in reasons or len(reasons) < 1000:
+        if kind in reasons or len(reasons) < 1000:  # Names of columns are few, but not bounded.
             reasons[kind] = reasons.get(kind, 0) + 1
     arrays = [
         pa.array([each.row for each in rejected], pa.int64()),
@@ -299,6 +315,7 @@ class _PartFile:
         assert self._writer is not None
         self._writer.close()
         self._writer = None
+        # On the disk before its name is: after a crash of the machine a part is whole or absent.
         with self._scratch.open("rb") as file:
             os.fsync(file.fileno())
         sha256, size = sha256_of(self._scratch), self._scratch.stat().st_size
@@ -311,9 +328,3 @@ class _PartFile:
             self._writer.close()
             self._writer = None
         self._scratch.unlink(missing_ok=True)
-
-
-def profile_name(bundle: Bundle) -> str:
-    """Return the digest of the profile whose cells rows are counted in; empty without one."""
-    profile = bundle.profile
-    return "" if profile is None else profile_digest(profile)

@@ -119,11 +119,12 @@ class _Parquet:
 class _Arrow:
     def __init__(self, file: InputFile) -> None:
         self._file = file
+        # An empty file cannot be mapped.
         self._source = pa.memory_map(file.path) if file.size_bytes else pa.BufferReader(b"")
         try:
             self._opened: Any = pyarrow.ipc.open_file(self._source)
             self._by_group = True
-        except pa.ArrowInvalid:
+        except pa.ArrowInvalid:  # A stream has no table of its batches, and is read from its beginning.
             self._source.seek(0)
             self._opened, self._by_group = pyarrow.ipc.open_stream(self._source), False
 
@@ -158,8 +159,10 @@ class _Csv:
         self._file = file
         header = _header(file)
         self._delimiter = _delimiter(header)
+        # Quotes may hide a delimiter in a name.
         rows = list(csv.reader(io.StringIO(header, newline=""), delimiter=self._delimiter))
         self._names = rows[0] if rows else []
+        # Which of two columns is meant cannot be known, whether the model has it or not.
         repeated = next((name for name in self._names if self._names.count(name) > 1), None)
         if repeated is not None:
             raise ValueError(f"column `{repeated}` twice in its first line")
@@ -241,7 +244,7 @@ class _JsonLines:
             with open_bytes(self._file) as source:
                 for line in source:
                     if not line.strip():
-                        continue
+                        continue  # Many files end in an empty line.
                     at += 1
                     try:
                         value = decoder.decode(line)
@@ -253,6 +256,7 @@ class _JsonLines:
                         continue
                     numbers.append(at)
                     objects.append(value)
+                    # An object takes many times the memory of its numbers.
                     if len(objects) >= BATCH_ROWS // 8:
                         yield _rows_of(numbers, objects, rejected)
                         numbers, objects, rejected = [], [], []

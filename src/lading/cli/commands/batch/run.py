@@ -144,6 +144,10 @@ def _tell(done: BatchRun, folder: Path) -> None:
         printing.info(f"set aside: {manifest.rejected:,} rows, in {folder / 'rejected'}")
         for reason, count in manifest.reasons[:_MOST_REASONS]:
             printing.info(f"  {count:,} × {reason}")
+    if done.failed:
+        printing.info(f"input checks: rows that fail {len(done.failed):,} of them are scored all the same")
+        for rule, count in done.failed[:_MOST_REASONS]:
+            printing.info(f"  {count:,} × {rule}")
     _tell_drift(done)
     printing.info(f"written: {folder}")
 
