@@ -25,6 +25,7 @@ from starlette.routing import Route
 from lading.hub.app import make_app
 from lading.hub.follower import Follower
 from lading.registry import Registry
+from support.browsing import NARROW
 from support.hostile_registry import REPLICA, fill
 from support.hub_server import hub_over
 
@@ -108,6 +109,7 @@ class Visitor:
     """Asks a hub over a registry full of one text."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self._client = httpx.Client(base_url=url, timeout=60)
 
     def get(self, path: str, **headers: str) -> httpx.Response:
@@ -147,9 +149,9 @@ def visiting(folder: Path, text: str) -> Iterator[Visitor]:
 def everywhere(tmp_path_factory) -> list[str]:
     """Return every path that can be looked at."""
     with Registry.open(str(tmp_path_factory.mktemp("routes"))) as registry:
-        found = paths(make_app(registry, Follower(registry)))
-    assert len(found) > 25
-    return found
+        every = paths(make_app(registry, Follower(registry)))
+    assert len(every) > 25
+    return every
 
 
 def asked(everywhere: list[str], text: str) -> list[str]:
@@ -235,6 +237,24 @@ def visible_of(text: str) -> str:
     from lading.monitor.report.markup import escaped
 
     return escaped(text)
+
+
+@pytest.mark.parametrize("name", ["active", "invisible", "wide", "long"])
+def test_nothing_of_it_runs_loads_or_widens_a_page_in_a_browser(tmp_path, everywhere, people, name):
+    with visiting(tmp_path, TEXTS[name]) as visitor:
+        pages = [path for path in everywhere if is_page(answer := visitor.get(path)) and answer.is_success]
+        assert len(pages) >= 11
+        window = people.visit(visitor.url, width=NARROW)
+        dialogs: list[str] = []
+        window.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+        for path in pages:
+            window.goto(f"{visitor.url}{path}")
+            # Wide tables scroll in their own place; the page itself never does.
+            assert window.evaluate("document.documentElement.scrollWidth") <= NARROW, path
+            assert window.evaluate("document.querySelectorAll('img, iframe, object, embed').length") == 0, (
+                path
+            )
+        assert dialogs == []
 
 
 @pytest.mark.parametrize("name", ["formula", "invisible", "null"])
