@@ -92,7 +92,8 @@ class Answering:
         except LadingError:
             raise
         except Exception:
-            log.exception("the page %s cannot be made", request.url.path)
+            # Quoted: a path may hold what a terminal obeys.
+            log.exception("the page %r cannot be made", request.url.path)
             raise RunFailed("internal error", hint="the log of the hub has it") from None
         return Made(known.knowledge.read_at, failure or known.failure, data)
 
