@@ -54,8 +54,7 @@ from lading.bundle import Bundle
 if __name__ == "__main__":
     bundle, source, out, processes = sys.argv[1:]
     run_batch(Bundle.open(bundle), [Path(source)], Path(out), Options(processes=int(processes)))
-    own, below = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    print(max(own, below))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 

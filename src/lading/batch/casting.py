@@ -200,6 +200,7 @@ def _missing(name: str, names: Sequence[str], where: str) -> InputMissing:
 
 def _scalars(tensor: Tensor, name: str, column: pa.Array, texts: bool, reasons: Reasons) -> Array:
     """Return a value for each row, ``[rows]``; in rows that do not fit it is any."""
+    # A dictionary is how a column is stored, not what it holds.
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if tensor.dtype == "string":
@@ -235,6 +236,7 @@ def _refuse_all(mask: pa.Array, name: str, expected: str, actual: str, reasons: 
 def _texts(tensor: Tensor, name: str, column: pa.Array, reasons: Reasons) -> Array:
     _refuse_all(column.is_null(), name, "`string`", "no value", reasons)
     values = np.empty(len(column), object)
+    # Assigned to all at once: numpy would make an array of texts of one length otherwise.
     values[:] = column.fill_null("").to_pylist() if len(column) else []
     return _cast(tensor, name, values, reasons)
 

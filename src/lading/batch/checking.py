@@ -76,7 +76,7 @@ def check_against(
     if not again:
         return check
     scorer = Scorer(bundle, plan, python)
-    # Spread over the whole run.
+    # Spread over the whole run: what goes wrong late would not be seen in the first parts.
     step = max(1, len(plan.tasks) // again)
     chosen = list(range(0, len(plan.tasks), step))[:again]
     try:

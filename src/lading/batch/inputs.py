@@ -55,6 +55,7 @@ def find_inputs(paths: Sequence[Path]) -> Inputs:
     In a folder, files of another kind are left out, and so is what begins with a dot or an underscore, as
     marks of other programs do. Raises `UsageError` for a path that is neither, or without any file.
     """
+    # By the file itself, so that two ways to it are one input.
     names: dict[Path, str] = {}
     left_out: list[str] = []
     for path in paths:

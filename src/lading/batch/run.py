@@ -94,6 +94,7 @@ def run_batch(
         drift = drift_of(bundle.profile, ordered)
         _check_drift(drift, refuse=options.refuse_drift)
         manifest = ledger.finished() or ledger.publish(plan, ordered)
+    # Of this call alone: what was done before took no time now.
     scored_now = sum(done[task.part].rows for task in left)
     return BatchRun(
         manifest=manifest,

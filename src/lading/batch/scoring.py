@@ -80,6 +80,7 @@ class Scorer:
         if misfits:
             raise misfits[0]  # Rows that nobody looked at would count as rows that pass.
         self._checks = Checks(rules_of(self._signature, self._profile, checks), self._signature)
+        # Replayed in every process, as each may be on another machine, or see another library.
         # One thread: how many there are must not decide the bits, and there is a process for each core.
         self._runtime = load_runtime(bundle, threads=1, python=python)
         replay(self._runtime, bundle)
@@ -140,6 +141,7 @@ class Scorer:
         answers = FixedChunks(self._plan.chunk_rows).run(self._runtime.run_whole, inputs)
         if counts is not None:
             counts.add(inputs, answers, len(others))
+        # Row numbers and kept columns come first, as people look for them.
         arrays, names = list(others.columns), list(others.schema.names)
         for name, array in output_columns(self._signature.outputs, answers):
             names.append(name)
@@ -158,6 +160,7 @@ def output_columns(tensors: Sequence[Tensor], answers: Mapping[str, Array]) -> I
         array = answers[tensor.name]
         fields = names[tensor.name]
         if fields:
+            # A tensor of one value in a row may have a second axis of that size.
             flat = array.reshape(len(array), len(fields))
             for at, field in enumerate(fields):
                 yield field, _leaf(tensor, flat[:, at])
@@ -298,6 +301,7 @@ class _PartFile:
             self._flush(_GROUP_ROWS * (self._waiting_rows // _GROUP_ROWS))
 
     def _flush(self, count: int) -> None:
+        # Schemas are equal: columns are always those of the signature and of `--keep`.
         table = pa.Table.from_batches(self._waiting)
         if self._writer is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)

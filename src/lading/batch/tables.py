@@ -172,6 +172,7 @@ class _Csv:
         return None if self._names else []
 
     def schema(self) -> pa.Schema:
+        # What a cell holds is not known before it is read.
         return pa.schema([(name, pa.string()) for name in self._names])
 
     def read(self, span: Span, columns: Sequence[str]) -> Iterator[Rows]:  # noqa: ARG002 - always the whole

@@ -16,6 +16,7 @@ class _BatchGroup(Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that is named, or ``run`` with all the arguments."""
+        # A single word is a mistyped command: a model alone scores nothing.
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-") and args[1:]:
             return "run", run, args
         return super().resolve_command(ctx, args)

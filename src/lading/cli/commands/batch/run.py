@@ -37,7 +37,7 @@ _MOST_REASONS = 5
     cls=Command,
     examples=(
         "lading batch run iris:3 --input rows.parquet --output scored",
-        "lading batch run iris@live --input day/ --output scored --keep customer_id --max-rejected 1%",
+        "lading batch run iris:live --input day/ --output scored --keep customer_id --max-rejected 1%",
     ),
 )
 @click.argument("model", type=BundleType(), metavar="DIR|REF")
@@ -130,6 +130,7 @@ def _progress() -> Iterator[Progress]:
         yield progress
 
 
+# For people; with `--json` the document on stdout has all of it.
 def _tell(done: BatchRun, folder: Path) -> None:
     manifest = done.manifest
     rate = f" at {done.rows_per_s:,.0f} rows/s" if done.rows_per_s else ", all of them before"
