@@ -12,7 +12,7 @@ from lading.cli.ui.command import Command
 from lading.cli.ui.difference_view import difference_line
 from lading.cli.ui.parameters import RefType, change_options, current_actor, open_registry
 from lading.cli.ui.plan_options import plan_of, plan_options
-from lading.cli.ui.release_report import is_live, print_release, proof_text
+from lading.cli.ui.release_report import print_release, proof_text
 from lading.cli.ui.release_view import forecast_lines
 from lading.errors import UsageError
 from lading.ref import Ref
@@ -107,6 +107,8 @@ def _gates(path: Path | None) -> tuple[Gates | None, dict[str, float]]:
 
 def _is_done(current: Release, version: ModelVersion, plan: Plan) -> bool:
     """Return whether this release was begun before: sent once more, it would begin its evidence again."""
+    from lading.rollout.by_hand import is_live
+
     if plan.mode == "live":
         return is_live(current, version.version)
     return current.is_open and current.candidate == version.version and current.plan.is_same(plan)
