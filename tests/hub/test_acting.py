@@ -180,7 +180,7 @@ def test_two_people_who_roll_back_go_back_once(registry, app, ann):
     assert len(registry.releases("iris")) == 3
 
 
-def test_who_takes_out_what_is_out_already_is_told_by_whom(registry, app, ann):
+def test_who_takes_out_what_is_out_already_reads_who_did(registry, app, ann):
     ben = Person(app, "ben")
     theirs = ben.form("abort")
     ann.act("abort", "wrong data")

@@ -15,7 +15,7 @@ from lading.rollout.by_hand import goal_of
 Act = Literal["promote", "pause", "resume", "abort", "rollback"]
 ACTS: Sequence[Act] = get_args(Act)
 REASON_NEEDED: frozenset[Act] = frozenset({"pause", "abort", "rollback"})
-"""Acts that stop something or take it back: whoever reads the history asks why."""
+"""Acts that stop something or take it back: readers of the history ask why."""
 
 LONGEST_REASON = 500
 
