@@ -75,5 +75,7 @@ def make_app(
         ],
         exception_handlers={HTTPException: answering.on_error},
     )
+    # Such a redirect would name the host that the request has named.
+    app.router.redirect_slashes = False
     app.add_middleware(WithHeaders, hosts=hosts)
     return app
