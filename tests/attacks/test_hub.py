@@ -17,7 +17,8 @@ from starlette.routing import Mount, Route
 from lading.hub.access import SESSION_S, Access, Session
 from lading.release import Plan
 from support.hub_pages import text_of
-from support.hub_person import KEY, ORIGIN, Form, Person, app_of, served
+from support.hub_person import KEY, ORIGIN, Form, Person, app_of
+from support.hub_server import hub_over
 from support.rollout_processes import two_versions
 
 NOW = 1_000_000.0
@@ -272,8 +273,8 @@ def test_nothing_that_is_sent_chooses_where_the_browser_goes(app, place):
 @pytest.fixture(scope="module")
 def port(registry):
     """Return the port of a hub that answers to the names of this machine alone."""
-    with served(app_of(registry, Access(KEY), frozenset({"127.0.0.1", "localhost", "[::1]"}))) as port:
-        yield port
+    with hub_over(registry, Access(KEY)) as hub:
+        yield int(hub.url.rpartition(":")[2])
 
 
 def raw(port: int, head: str | bytes, body: bytes = b"", *, ends: bool = False) -> bytes:

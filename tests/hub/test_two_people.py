@@ -20,7 +20,6 @@ from lading.rollout import by_hand
 from support.bundles import linear_bundle
 from support.hub_pages import text_of
 from support.hub_person import Person, app_of
-from support.postgres import postgres  # noqa: F401 - a fixture
 from support.recorded_evidence import push_proved
 
 LONG = Plan(mode="canary", steps=tuple(range(1, 100)), hold_s=3600.0)

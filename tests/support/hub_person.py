@@ -3,45 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from html.parser import HTMLParser
 from typing import Any
 
 import httpx
-import uvicorn
 
 from lading.hub.access import Access
 from lading.hub.app import make_app
 from lading.hub.follower import Follower
 from lading.registry import Registry
-from support.ports import listening_socket
 
 KEY = "correct-horse-battery-staple-0123456789"
 ORIGIN = "http://hub"
 
 
-def app_of(registry: Registry, access: Access | None = None, hosts: frozenset[str] = frozenset()) -> Any:
+def app_of(registry: Registry, access: Access | None = None) -> Any:
     """Return a hub with a key over a registry that it has just read."""
     follower = Follower(registry)
     follower.read()
-    return make_app(registry, follower, hosts, access or Access(KEY))
-
-
-@contextmanager
-def served(app: Any) -> Iterator[int]:
-    """Serve a hub on a port of its own."""
-    config = uvicorn.Config(app, log_config=None, ws="none", lifespan="off")
-    server, listener = uvicorn.Server(config), listening_socket()
-    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        listener.close()
+    return make_app(registry, follower, access=access or Access(KEY))
 
 
 class Form(HTMLParser):
