@@ -150,6 +150,17 @@ def target_of(registry: Registry, name: str, number: int | None, history: list[R
     return rollback_target(name, releases, rollbacks(registry.releases.events(name)), number=number)
 
 
+def check_seen(release: Release, meant: Meant) -> None:
+    """Raise `StaleRelease` if somebody has changed a release since its author saw it."""
+    if meant.epoch is not None and meant.epoch != release.epoch:
+        raise StaleRelease(
+            f"release {release.number} of `{release.name}`",
+            expected=f"change {meant.epoch} of it to be the last",
+            found=f"change {release.epoch}",
+            hint=f"look at it again: `lading rollout status {release.name}`",
+        )
+
+
 def is_live(current: Release, version: int) -> bool:
     """Return whether the release has ended with `version` live, so that nothing is left to do."""
     return not current.is_open and current.live == version
@@ -163,13 +174,7 @@ def goal_of(move: Move) -> str:
 def _steer(registry: Registry, name: str, meant: Meant, choose: Callable[[Release], Move | None]) -> Done:
     release = current_release(registry, name)
     check_number(name, release, meant.number)
-    if meant.epoch is not None and meant.epoch != release.epoch:
-        raise StaleRelease(
-            f"release {release.number} of `{name}`",
-            expected=f"change {meant.epoch} of it to be the last",
-            found=f"change {release.epoch}",
-            hint=f"look at it again: `lading rollout status {name}`",
-        )
+    check_seen(release, meant)
     move = choose(release)
     # Written only over the very change that was read just now.
     return (
