@@ -31,7 +31,7 @@ class Form(HTMLParser):
         super().__init__()
         self.action = ""
         self.fields: dict[str, str] = {}
-        self._inside = False
+        self._inside, self._last = False, ""
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -40,8 +40,11 @@ class Form(HTMLParser):
             self._inside = values.get("method") == "post" and values["action"] != "/sign-out"
             if self._inside:
                 self.action, self.fields = values["action"], {}
-        elif tag in ("input", "select", "textarea") and self._inside:
-            self.fields[values["name"]] = values.get("value", "")
+        elif tag in ("input", "select") and self._inside:
+            self._last = values["name"]
+            self.fields[self._last] = values.get("value", "")
+        elif tag == "option" and self._inside and "selected" in values:
+            self.fields[self._last] = values["value"]
 
     def handle_endtag(self, tag: str) -> None:
         self._inside = self._inside and tag != "form"

@@ -1,12 +1,14 @@
-"""What people do on pages: sign in and out, and act on releases through the functions of the commands.
+"""What people do to releases on pages, through the functions of the commands.
 
-A form is answered with a redirect to a fixed address, or with its page again: what was typed is not lost.
+A form is answered with a redirect to the page of the release, or with its own page again: what was typed is
+not lost.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -14,142 +16,90 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lading.errors import (
-    InvalidName,
+    InvalidSetting,
     LadingError,
     NotFound,
-    NotSupported,
     RegistryReadOnly,
     RegistryUnavailable,
     StaleRelease,
+    UsageError,
 )
-from lading.hub.access import SESSION_S, Session
-from lading.hub.access.cookies import drop_session, keep_session, session_of
-from lading.hub.access.forms import check_origin, check_token, read_form
-from lading.hub.answering import Answering
+from lading.hub.access.forms import signed_form
+from lading.hub.answering import Answering, see_other
 from lading.hub.pages import Pages
 from lading.hub.views.act import LONGEST_REASON, REASON_NEEDED, Act, Seen, blind_page
-from lading.ref import check_name
+from lading.hub.views.begin import begin_wish
+from lading.ref import Ref, check_name
 from lading.registry import Registry
 from lading.rollout import by_hand
+from lading.rollout.begin_by_hand import begin_by_hand
 from lading.rollout.by_hand import Meant
+from lading.rollout.preflight import proved_already
 
 log = logging.getLogger("lading.hub")
 
-_LONGEST_NAME = 80
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A form: about which model, by whom (empty if nobody is signed in), and what its page displayed."""
+
+    name: str
+    actor: str
+    seen: Seen
+    fields: Mapping[str, str]
+
+    @property
+    def reason(self) -> str:
+        return self.fields.get("reason", "").strip()
 
 
 class Acting:
-    """Answers the forms of a hub."""
+    """Answers the forms that change releases."""
 
     def __init__(self, registry: Registry, pages: Pages, answering: Answering) -> None:
         self._registry = registry
         self._pages = pages
         self._answering = answering
-        self._access = answering.access
 
     async def act(self, request: Request, act: Act) -> Response:
         """Do what the form of an act says, and go to the page of the release."""
-        try:
-            name = check_name(request.path_params["name"])
-            session, fields = await self._sent(request)
-            seen = Seen.of(fields)
-        except LadingError as error:
-            return self._answering.refusal(request, error)
-        reason = fields.get("reason", "").strip()
-        if session is None or not session.actor:
-            return await self._again(request, act, name, seen, reason, (401, "signed out"))
-        if problem := _reason_problem(act, reason):
-            return await self._again(request, act, name, seen, reason, (400, problem))
-        try:
-            done = await run_in_threadpool(self._do, act, name, seen, session.actor, reason)
-        except NotFound as error:
-            return self._answering.refusal(request, error)
-        except LadingError as error:
-            log.info(
-                "%s: %s of release %d of %s refused: %s",
-                session.actor,
-                act,
-                seen.release,
-                name,
-                error.message,
+
+        def page(sent: _Sent) -> tuple[Any, str]:
+            try:
+                return self._pages.act_now(sent.name, act, sent.seen)
+            except RegistryUnavailable as error:
+                return blind_page(act, sent.name, sent.seen), error.message
+
+        needs_reason = act in REASON_NEEDED
+        return await self._carry_out(request, act, lambda sent: self._do(act, sent), page, needs_reason)
+
+    async def begin(self, request: Request) -> Response:
+        """Release the version of a page as its form says, and go to the page of the release."""
+        version = request.path_params["version"]
+
+        def do(sent: _Sent) -> bool:
+            known = self._registry.resolve(Ref(sent.name, version=version))
+            wish = begin_wish(known, sent.fields, actor=sent.actor, reason=sent.reason)
+            meant = Meant(sent.seen.release, sent.seen.change)
+            # The hub runs no model: what nobody has verified is verified elsewhere.
+            begun = begin_by_hand(
+                self._registry, wish, lambda version: proved_already(self._registry, version), meant
             )
-            return await self._again(request, act, name, seen, reason, _outcome(error), error.message)
-        except Exception:
-            log.exception("%s: %s of release %d of %s failed", session.actor, act, seen.release, name)
-            return await self._again(request, act, name, seen, reason, (500, "defect"))
-        if not done:
-            return await self._again(request, act, name, seen, reason, (409, "meanwhile"))
-        log.info("%s: %s of release %d of %s", session.actor, act, seen.release, name)
-        # The name has passed its grammar, so that the address leads nowhere else.
-        return _to(f"/models/{name}/release")
+            if begun.evidence is None:
+                where = f"release of `{known.ref}`"
+                raise UsageError(where, expected="another one than the current release", found="the same")
+            return True
 
-    async def sign_in_page(self, request: Request) -> Response:
-        """Answer with the form for signing in."""
-        return self._sign_in_form(request, 200)
+        def page(sent: _Sent) -> tuple[Any, str]:
+            return self._pages.begin_now(sent.name, version, sent.seen)
 
-    async def sign_in(self, request: Request) -> Response:
-        """Sign a person in who has the key."""
-        try:
-            session, fields = await self._sent(request)
-        except LadingError as error:
-            return self._answering.refusal(request, error)
-        name, model = fields.get("name", "").strip(), fields.get("model", "")
-        if session is None:
-            return self._sign_in_form(request, 401, "old page", name=name, model=model)
-        address = request.client.host if request.client is not None else ""
-        if wait_s := self._access.attempts.wait_s(address):
-            response = self._sign_in_form(request, 429, "too soon", model=model, seconds=wait_s)
-            response.headers["retry-after"] = str(wait_s)
-            return response
-        # Nothing waits between the look at the pause and the count: attempts sent at once are counted, too.
-        if not self._access.is_key(fields.get("key", "")):
-            count = self._access.attempts.failed(address)
-            log.warning("wrong key number %d from %s", count, address)
-            # Who has typed the key as a name does not want it on the page.
-            kept = "" if self._access.is_key(name) else name
-            return self._sign_in_form(request, 401, "wrong key", name=kept, model=model)
-        self._access.attempts.succeeded(address)
-        if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable() or self._access.is_key(name):
-            return self._sign_in_form(request, 400, "no name", model=model)
-        # A session of its own: one that somebody else has put into the browser is signed in nowhere.
-        self._access.end(session)
-        signed_in = self._access.begin(name)
-        log.info("%s has signed in from %s", name, address)
-        response = _to(_place(model))
-        keep_session(response, self._access, signed_in, request)
-        return response
+        return await self._carry_out(request, "begin", do, page)
 
-    async def sign_out(self, request: Request) -> Response:
-        """End the session of a browser."""
-        try:
-            session, _ = await self._sent(request)
-        except LadingError as error:
-            return self._answering.refusal(request, error)
-        if session is not None:
-            self._access.end(session)
-            log.info("%s has signed out", session.actor)
-        response = _to("/")
-        drop_session(response, request)
-        return response
-
-    async def _sent(self, request: Request) -> tuple[Session | None, Mapping[str, str]]:
-        """Return the session and the fields of a form that a page of this hub has sent in that session.
-
-        Without a session nothing may be done with them. Raises `LadingError` for every other form.
-        """
-        if not self._access.has_key:
-            hint = "start it with `lading hub --key-file FILE`"
-            raise NotSupported("this hub", expected="a key to change something", found="none", hint=hint)
-        check_origin(request)
-        fields = await read_form(request)
-        session = session_of(self._access, request)
-        if session is not None:
-            check_token(self._access, session, fields)
-        return session, fields
-
-    def _do(self, act: Act, name: str, seen: Seen, actor: str, reason: str) -> bool:
+    def _do(self, act: Act, sent: _Sent) -> bool:
         """Do it, and return whether anything was left to do."""
-        meant, registry = Meant(seen.release, seen.change), self._registry
+        registry, name, seen = self._registry, sent.name, sent.seen
+        meant = Meant(seen.release, seen.change)
+        actor, reason = sent.actor, sent.reason
         if act == "promote":
             to = seen.to or None
             return by_hand.promote(registry, name, meant, to=to, actor=actor, reason=reason).changed
@@ -158,49 +108,73 @@ class Acting:
         steer = {"pause": by_hand.pause, "resume": by_hand.resume, "abort": by_hand.abort}[act]
         return steer(registry, name, meant, actor=actor, reason=reason).changed
 
+    async def _carry_out(
+        self,
+        request: Request,
+        what: str,
+        do: Callable[[_Sent], bool],
+        page: Callable[[_Sent], tuple[Any, str]],
+        needs_reason: bool = False,
+    ) -> Response:
+        """Do what a form says, in a thread; `page` makes the view of its page, for when it was not done."""
+        try:
+            sent = await self._sent(request)
+        except LadingError as error:
+            return self._answering.refusal(request, error)
+        if not sent.actor:
+            return await self._again(request, what, sent, page, (401, "signed out"))
+        if problem := _reason_problem(sent.reason, needs_reason):
+            return await self._again(request, what, sent, page, (400, problem))
+        line = f"{sent.actor}: {what} of release {sent.seen.release} of {sent.name}"
+        try:
+            done = await run_in_threadpool(do, sent)
+        except NotFound as error:
+            return self._answering.refusal(request, error)
+        except LadingError as error:
+            log.info("%s refused: %s", line, error.message)
+            return await self._again(request, what, sent, page, _outcome(error), error)
+        except Exception:
+            log.exception("%s failed", line)
+            return await self._again(request, what, sent, page, (500, "defect"))
+        if not done:
+            return await self._again(request, what, sent, page, (409, "meanwhile"))
+        log.info("%s", line)
+        # The name has passed its grammar, so that the address leads nowhere else.
+        return see_other(f"/models/{sent.name}/release")
+
+    async def _sent(self, request: Request) -> _Sent:
+        name = check_name(request.path_params["name"])
+        session, fields = await signed_form(self._answering.access, request)
+        return _Sent(name, session.actor if session is not None else "", Seen.of(fields), fields)
+
     async def _again(
         self,
         request: Request,
-        act: Act,
-        name: str,
-        seen: Seen,
-        reason: str,
+        what: str,
+        sent: _Sent,
+        page: Callable[[_Sent], tuple[Any, str]],
         outcome: tuple[int, str],
-        message: str = "",
+        error: LadingError | None = None,
     ) -> Response:
         """Answer with the form again, over the release as it stands by now."""
         status, problem = outcome
         try:
-            view, failure = await run_in_threadpool(self._pages.act_now, name, act, seen)
-        except RegistryUnavailable as error:
-            view, failure = blind_page(act, name, seen), error.message
-        except LadingError as error:
-            return self._answering.refusal(request, error)
-        values = {"reason": reason[: 2 * LONGEST_REASON], "problem": problem, "message": message}
-        return self._answering.drawn(request, "act.html", status, view=view, failure=failure, **values)
-
-    def _sign_in_form(self, request: Request, status: int, problem: str = "", **values: Any) -> Response:
-        session = session_of(self._access, request)
-        # A form needs a session before anybody is signed in: else other pages could sign people in.
-        kept = session or self._access.begin()
-        filled = {"name": "", "seconds": 0, "token": self._access.token(kept), **values}
-        filled["model"] = _model(values.get("model", request.query_params.get("model", "")))
-        response = self._answering.drawn(
-            request,
-            "sign_in.html",
-            status,
-            problem=problem,
-            most_name=_LONGEST_NAME,
-            hours=int(SESSION_S / 3600),
-            **filled,
-        )
-        if session is None and self._access.has_key:
-            keep_session(response, self._access, kept, request)
-        return response
+            view, failure = await run_in_threadpool(page, sent)
+        except LadingError as unread:
+            return self._answering.refusal(request, unread)
+        template = "begin.html" if what == "begin" else "act.html"
+        values = {
+            "reason": sent.reason[: 2 * LONGEST_REASON],
+            "problem": problem,
+            "message": error.message if error is not None else "",
+            "hint": (error.hint or "") if error is not None else "",
+            "fields": sent.fields,
+        }
+        return self._answering.drawn(request, template, status, view=view, failure=failure, **values)
 
 
-def _reason_problem(act: Act, reason: str) -> str:
-    if not reason and act in REASON_NEEDED:
+def _reason_problem(reason: str, needs_reason: bool) -> str:
+    if needs_reason and not reason:
         return "no reason"
     if len(reason) > LONGEST_REASON:
         return "long reason"
@@ -209,27 +183,11 @@ def _reason_problem(act: Act, reason: str) -> str:
 
 
 def _outcome(error: LadingError) -> tuple[int, str]:
-    """Return the status for an act that was not done, and what to say of it."""
+    """Return the status for what was not done, and what to say of it."""
     if isinstance(error, RegistryReadOnly):
         return 503, "read-only"
     if isinstance(error, RegistryUnavailable):
         return 503, "unknown"
+    if isinstance(error, InvalidSetting):
+        return 400, "not possible"
     return 409, "meanwhile" if isinstance(error, StaleRelease) else "not possible"
-
-
-def _model(text: str) -> str:
-    """Return the name of a model, or nothing for what cannot be one."""
-    try:
-        return check_name(text) if text else ""
-    except InvalidName:
-        return ""
-
-
-def _place(model: str) -> str:
-    # One of two addresses of this hub: whatever the form says, it leads nowhere else.
-    known = _model(model)
-    return f"/models/{known}/release" if known else "/"
-
-
-def _to(path: str) -> Response:
-    return Response(status_code=303, headers={"location": path})

@@ -158,6 +158,11 @@ class Answering:
         return Response(text, status, media_type="text/html")
 
 
+def see_other(path: str) -> Response:
+    """Return the answer that leads from a form to a page of this hub."""
+    return Response(status_code=303, headers={"location": path})
+
+
 def json_answer(value: Any, status: int) -> Response:
     """Return an answer for a program."""
     return Response(msgspec.json.encode(value), status, media_type="application/json")

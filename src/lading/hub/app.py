@@ -18,6 +18,7 @@ from lading.hub.drawing import Drawing
 from lading.hub.follower import Follower
 from lading.hub.guard import WithHeaders
 from lading.hub.pages import Pages
+from lading.hub.signing import Signing
 from lading.hub.views.act import ACTS
 from lading.registry import Registry
 
@@ -34,13 +35,14 @@ def make_app(
     can sign in, and no page changes anything.
     """
     pages, answering = Pages(registry), Answering(follower, Drawing(registry.where), access or Access())
-    acting = Acting(registry, pages, answering)
+    acting, signing = Acting(registry, pages, answering), Signing(answering)
     views: Mapping[str, tuple[str, View]] = {
         "/": ("home.html", pages.home),
         "/models": ("models.html", pages.models),
         "/models/{name}": ("model.html", pages.model),
         "/models/{name}/release": ("release.html", pages.release),
         **{f"/models/{{name}}/release/{act}": ("act.html", partial(pages.act, act=act)) for act in ACTS},
+        "/models/{name}/{version:int}/release": ("begin.html", pages.begin),
         "/models/{name}/{version:int}": ("version.html", pages.version),
         "/inventory": ("inventory.html", pages.inventory),
         "/inventory/{id:path}": ("replica.html", pages.replica),
@@ -66,9 +68,10 @@ def make_app(
                 Route(f"/models/{{name}}/release/{act}", partial(acting.act, act=act), methods=["POST"])
                 for act in ACTS
             ),
-            Route("/sign-in", acting.sign_in_page),
-            Route("/sign-in", acting.sign_in, methods=["POST"]),
-            Route("/sign-out", acting.sign_out, methods=["POST"]),
+            Route("/models/{name}/{version:int}/release", acting.begin, methods=["POST"]),
+            Route("/sign-in", signing.sign_in_page),
+            Route("/sign-in", signing.sign_in, methods=["POST"]),
+            Route("/sign-out", signing.sign_out, methods=["POST"]),
             Route("/language/{language}", answering.language),
             Route("/health", answering.health),
             Mount("/static", StaticFiles(directory=str(files("lading.hub").joinpath("static")))),

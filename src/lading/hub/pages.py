@@ -16,6 +16,7 @@ from lading.hub.spreadsheet import csv_text
 from lading.hub.views import history, inventory
 from lading.hub.views.act import Act, ActPage, Seen, act_page, possible_acts
 from lading.hub.views.alarms import AlarmsState, alarms_page, read_alerts
+from lading.hub.views.begin import BeginPage, begin_page
 from lading.hub.views.home import home
 from lading.hub.views.models import COLUMNS, model_page, models
 from lading.hub.views.monitoring import PERIODS, MonitoringState, monitoring_page, tables
@@ -73,6 +74,20 @@ class Pages:
             target, refusal = self._reader.rollback_target(release)
         text = "" if target is None else str(target)
         return act_page(act, release, events, before, text, refusal), answer.failure
+
+    def begin(self, request: Request, _knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the page that releases a version."""
+        query = request.query_params
+        before = Seen.of(query) if "release" in query else None
+        name = check_name(request.path_params["name"])
+        return self.begin_now(name, request.path_params["version"], before)
+
+    def begin_now(self, name: str, number: int, before: Seen | None) -> tuple[BeginPage, str]:
+        """Make the page that releases a version, over the release as it stands now."""
+        answer, last = self._reader.version(name, number), self._reader.last(name)
+        version, evidence = answer.value
+        release, events = last.value
+        return begin_page(version, evidence, release, events, before), answer.failure or last.failure
 
     def version(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
         """Make the page of one version."""

@@ -99,7 +99,9 @@ class Reader:
         """
 
         def read() -> Snapshot:
-            release = self._current(name)
+            release = self._registry.releases.current(name)
+            if release is None:
+                raise self._no_release(name)
             now = self._registry.fleet.now()
             windows, verdict = [], None
             if release.is_open:
@@ -113,13 +115,21 @@ class Reader:
 
     def steering(self, name: str) -> Answer[tuple[Release, list[Event]]]:
         """Return the current release of a model, and its last events. Raises what `release` raises."""
+        answer = self.last(name)
+        release, events = answer.value
+        if release is None:
+            raise self._no_release(name)
+        return Answer((release, events), answer.read_at, answer.failure)
 
-        def read() -> tuple[Release, list[Event]]:
+    def last(self, name: str) -> Answer[tuple[Release | None, list[Event]]]:
+        """Return the current release of a model, or None, and its last events, newest first."""
+
+        def read() -> tuple[Release | None, list[Event]]:
             # Events first: a form that names the last of them names none that its release does not show.
             events = self._registry.releases.last_events(name, EVENTS_SHOWN)
-            return self._current(name), events
+            return self._registry.releases.current(name), events
 
-        return self._read(("steering", name), read)
+        return self._read(("last", name), read)
 
     def rollback_target(self, release: Release) -> tuple[int | None, str]:
         """Return the version that a rollback of a release goes to, or None and why there is none."""
@@ -128,13 +138,11 @@ class Reader:
         except LadingError as error:
             return None, str(error.message)
 
-    def _current(self, name: str) -> Release:
-        release = self._registry.releases.current(name)
-        if release is None:
-            self._registry.versions.page(name, limit=1)
-            hint = f"`lading release {name}:1` releases version 1"
-            raise NotFound(f"releases of `{name}`", expected="at least one", found="none", hint=hint)
-        return release
+    def _no_release(self, name: str) -> NotFound:
+        """Return the error that a model was never released. Raises `ModelNotFound` if it does not exist."""
+        self._registry.versions.page(name, limit=1)
+        hint = f"`lading release {name}:1` releases version 1"
+        return NotFound(f"releases of `{name}`", expected="at least one", found="none", hint=hint)
 
     def events(self, state: HistoryState) -> Answer[EventPage]:
         """Return a page of events."""

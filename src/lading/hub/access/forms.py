@@ -11,8 +11,16 @@ from urllib.parse import parse_qsl, urlsplit
 
 from starlette.requests import ClientDisconnect, Request
 
-from lading.errors import BodyInvalid, BodyTooLarge, DeadlineExceeded, MediaTypeRefused, OriginRefused
+from lading.errors import (
+    BodyInvalid,
+    BodyTooLarge,
+    DeadlineExceeded,
+    MediaTypeRefused,
+    NotSupported,
+    OriginRefused,
+)
 from lading.hub.access import Access, Session
+from lading.hub.access.cookies import session_of
 
 TOKEN = "token"  # noqa: S105 - the name of a field
 
@@ -77,6 +85,22 @@ async def read_form(request: Request) -> Mapping[str, str]:
     if len(fields) != len(pairs):
         raise _malformed("a field twice")
     return fields
+
+
+async def signed_form(access: Access, request: Request) -> tuple[Session | None, Mapping[str, str]]:
+    """Return the session and the fields of a form that a page of this hub has sent in that session.
+
+    Without a session nothing may be done with them. Raises `LadingError` for every other form.
+    """
+    if not access.has_key:
+        hint = "start it with `lading hub --key-file FILE`"
+        raise NotSupported("this hub", expected="a key to change something", found="none", hint=hint)
+    check_origin(request)
+    fields = await read_form(request)
+    session = session_of(access, request)
+    if session is not None:
+        check_token(access, session, fields)
+    return session, fields
 
 
 def check_token(access: Access, session: Session, fields: Mapping[str, str]) -> None:
