@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lading.errors import InvalidSetting
-from lading.hub.access.key import read_key
+from lading.hub.key import read_key
 
 KEY = "0123456789abcdef" * 4
 

@@ -158,6 +158,7 @@ class Acting:
     ) -> Response:
         """Answer with the form again, over the release as it stands by now."""
         status, problem = outcome
+        # Over the present state: who sends the form once more means what he sees now.
         try:
             view, failure = await run_in_threadpool(page, sent)
         except LadingError as unread:

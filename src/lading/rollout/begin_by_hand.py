@@ -91,6 +91,7 @@ def begin_by_hand(registry: Registry, wish: Wish, prove: Prove, after: Meant | N
 
 def _is_done(current: Release, version: ModelVersion, plan: Plan) -> bool:
     """Return whether this release was begun before: sent once more, it would begin its evidence again."""
+    # A plan that went live has ended; one on its way has to be the same in every number.
     if plan.mode == "live":
         return is_live(current, version.version)
     return current.is_open and current.candidate == version.version and current.plan.is_same(plan)
@@ -107,6 +108,7 @@ def _forecast(registry: Registry, plan: Plan, before: Release | None) -> Forecas
     if before is None or plan.mode == "live":
         return None
     now = registry.fleet.now()
+    # The traffic of the last minutes says best what comes next.
     since = max(now - PROFILE_S, unix_time(before.step_started_at))
     windows = registry.traffic.windows(before.name, before.number, since)
     return outlook(plan, [window for window in windows if window.version == before.live], now, since)

@@ -71,6 +71,7 @@ def promote(registry: Registry, name: str, meant: Meant, *, to: str | None, acto
     """
 
     def choose(release: Release) -> Move | None:
+        # Somebody was there first with the same wish, or this one was sent twice.
         if meant.number is not None and to is not None and _is_at(release, to):
             return None
         move = promoted(release, actor, reason or "by hand")
@@ -129,6 +130,7 @@ def roll_back(
     history = registry.releases(name)
     current = history[0] if history else None
     target = to if to is not None else target_of(registry, name, number, history)
+    # Rolled back before: a second release of the same version would only restart its evidence.
     if current is not None and is_live(current, target):
         return Restored(current, changed=False, target=target, before=current, evidence=None)
     evidence = None
@@ -152,6 +154,7 @@ def target_of(registry: Registry, name: str, number: int | None, history: list[R
 
 def check_seen(release: Release, meant: Meant) -> None:
     """Raise `StaleRelease` if somebody has changed a release since its author saw it."""
+    # A release that was paused and resumed meanwhile looks as before, and is not what its author decided on.
     if meant.epoch is not None and meant.epoch != release.epoch:
         raise StaleRelease(
             f"release {release.number} of `{release.name}`",

@@ -50,10 +50,10 @@ def hub(host: str, port: int, log_level: str, key_file: Path | None, registry: s
     They need no JavaScript, and load nothing from elsewhere. Everybody who reaches the address can read
     them. `/api` has the same as JSON.
 
-    Who signs in with the key can promote, pause, resume, take out of traffic and roll back, each with a
-    reason that the history keeps. Without a key the pages change nothing.
+    Who signs in with the key can release a version, and promote, pause, resume, take out of traffic and roll
+    back a release, with a reason that the history keeps. Without a key the pages change nothing.
     """
-    from lading.hub.access.key import read_key
+    from lading.hub.key import read_key
     from lading.hub.serve import serve
     from lading.logs import set_up_logging
 

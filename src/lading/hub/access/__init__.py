@@ -59,6 +59,7 @@ class Access:
 
     def begin(self, actor: str = "") -> Session:
         """Return a new session; nobody can guess its id."""
+        # Until somebody is signed in, a session only proves that the form comes from the browser's own page.
         lasts_s = SESSION_S if actor else VISIT_S
         return Session(secrets.token_urlsafe(16), actor, self._clock() + lasts_s)
 
@@ -69,6 +70,7 @@ class Access:
 
     def session(self, cookie: str) -> Session | None:
         """Return the session of a cookie, or None if it is forged, over, signed out, or of another key."""
+        # What is read is bounded before anything is computed over it.
         if not self.has_key or not cookie or len(cookie) > _LONGEST_COOKIE:
             return None
         try:
@@ -82,6 +84,7 @@ class Access:
     def end(self, session: Session) -> None:
         """End a session before its time: a copy of its cookie is worth nothing from now on."""
         with self._lock:
+            # Those that are over by themselves need no memory.
             now = self._clock()
             self._ended = {id: until for id, until in self._ended.items() if until > now}
             self._ended[session.id] = session.until

@@ -89,6 +89,7 @@ def act_page(
     act: Act, release: Release, events: Sequence[Event], before: Seen | None, target: str, refusal: str
 ) -> ActPage:
     """Return the page of an act; `events` are the last ones, newest first, and `before` an earlier page."""
+    # What the form carries is what this page displays, and not what an earlier one did.
     newest = events[0].seq if events else 0
     leads_to = next_step(release) if act == "promote" else target
     since = before.event if before is not None else newest

@@ -55,6 +55,7 @@ def begin_page(
 
 def begin_wish(version: ModelVersion, fields: Mapping[str, str], *, actor: str, reason: str) -> Wish:
     """Return what the fields of a form wish for. Raises `UsageError`."""
+    # Fields of a canary are sent with every mode, because without scripts a form cannot hide them.
     mode = fields.get("mode", "")
     one_of("`mode`", mode, MODES_OF_FORM)
     if mode != "canary":
