@@ -7,11 +7,13 @@ import re
 
 import pytest
 
-from lading.errors import RegistryReadOnly, RegistryUnavailable
+from lading.errors import RegistryUnavailable
 from lading.hub.access import SESSION_S, Access
+from lading.registry import Registry
 from lading.release import Plan, verify_chain
 from support.hub_pages import text_of
 from support.hub_person import KEY, Form, Person, app_of
+from support.read_only import read_only
 from support.rollout_processes import two_versions
 
 CANARY = Plan(mode="canary", steps=(5, 25))
@@ -203,7 +205,6 @@ def test_a_candidate_is_taken_out_although_the_driver_has_taken_a_step(registry,
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (RegistryReadOnly("registry", expected="x", found="y"), "the registry can only be read here"),
         (RegistryUnavailable("registry", expected="an answer", found="none"), "It is not known whether"),
         (ZeroDivisionError("secret"), "Something went wrong"),
     ],
@@ -245,6 +246,40 @@ def test_a_form_is_kept_although_nothing_at_all_can_be_read(registry, app, monke
     assert "expected an answer, found none" in text_of(answer)
     kept = Form(answer.text).fields
     assert (kept["reason"], kept["release"], kept["change"]) == ("x", "2", "1")
+
+
+def test_a_registry_that_can_only_be_read_takes_nothing_and_the_page_says_so(registry, tmp_path):
+    registry.catalog.close()
+    with (
+        read_only(tmp_path / "registry", tmp_path / "mounted") as mounted,
+        Registry.open(str(mounted), store=str(tmp_path / "store")) as opened,
+    ):
+        ann = Person(app_of(opened), "ann")
+        answer = ann.act("pause", "lunch")
+        assert answer.status_code == 503
+        assert "the registry can only be read here" in text_of(answer)
+        assert Form(answer.text).fields["reason"] == "lunch"
+        assert state(opened) == ("running", 5.0)
+
+
+@pytest.mark.slow
+def test_while_the_database_is_gone_what_was_typed_is_kept_and_then_done_once(postgres, tmp_path):
+    registry = two_versions(postgres.database())
+    registry.releases.begin("iris", 2, CANARY, actor="ada")
+    ann = Person(app_of(registry), "ann")
+    form = ann.form("pause")
+    postgres.stop()
+    try:
+        answer = ann.post(form.action, {**form.fields, "reason": "lunch"})
+    finally:
+        postgres.start()
+    assert answer.status_code == 503
+    assert "It is not known whether it was done" in text_of(answer)
+    again = Form(answer.text)
+    assert again.fields["reason"] == "lunch"
+    assert ann.post(again.action, again.fields).status_code == 303
+    assert ann.post(again.action, again.fields).status_code == 409
+    assert [event.kind for event in registry.releases.events("iris")] == ["released", "released", "paused"]
 
 
 def test_a_session_ends_and_what_was_typed_stays(registry):

@@ -29,7 +29,7 @@ def read_key(path: Path | None, environ: Mapping[str, str] = os.environ) -> str 
             raise InvalidSetting(where, expected="a file that can be read", found=str(actual)) from None
     # An editor ends the line of a file, and nobody types blanks at the end of a key.
     key = key.strip()
-    # Each character counts for what it takes: a key of 15 letters with accents is no longer than 30.
+    # In bytes: characters of other scripts take several, and are guessed as easily.
     size = len(key.encode())
     if not _LEAST_BYTES <= size <= _MOST_BYTES or not key.isprintable():
         expected = f"a key in one line, of {_LEAST_BYTES} to {_MOST_BYTES} bytes"

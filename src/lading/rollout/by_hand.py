@@ -71,7 +71,7 @@ def promote(registry: Registry, name: str, meant: Meant, *, to: str | None, acto
     """
 
     def choose(release: Release) -> Move | None:
-        # Somebody was there first with the same wish, or this one was sent twice.
+        # Somebody else has had the same wish, or this one was sent twice.
         if meant.number is not None and to is not None and _is_at(release, to):
             return None
         move = promoted(release, actor, reason or "by hand")
