@@ -31,7 +31,8 @@ PLAN = Plan(mode="canary", steps=(5, 25))
 def registry(tmp_path_factory):
     opened = two_versions(str(tmp_path_factory.mktemp("hub") / "registry"))
     opened.releases.begin("iris", 2, PLAN, actor="ada")
-    return opened
+    yield opened
+    opened.catalog.close()
 
 
 @pytest.fixture(scope="module")

@@ -22,10 +22,11 @@ PAGE = "/models/iris/release"
 
 @pytest.fixture
 def registry(tmp_path):
-    """Return a registry in which release 2 sends 5 % of requests to version 2."""
+    """Yield a registry in which release 2 sends 5 % of requests to version 2."""
     opened = two_versions(str(tmp_path / "registry"))
     opened.releases.begin("iris", 2, CANARY, actor="ada")
-    return opened
+    yield opened
+    opened.catalog.close()
 
 
 @pytest.fixture
@@ -280,6 +281,7 @@ def test_while_the_database_is_gone_what_was_typed_is_kept_and_then_done_once(po
     assert ann.post(again.action, again.fields).status_code == 303
     assert ann.post(again.action, again.fields).status_code == 409
     assert [event.kind for event in registry.releases.events("iris")] == ["released", "released", "paused"]
+    registry.catalog.close()
 
 
 def test_a_session_ends_and_what_was_typed_stays(registry):

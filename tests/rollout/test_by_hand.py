@@ -18,10 +18,11 @@ WHO = {"actor": "ada", "reason": "because"}
 
 @pytest.fixture
 def registry(tmp_path):
-    """Return a registry in which release 2 sends 5 % of requests to version 2."""
+    """Yield a registry in which release 2 sends 5 % of requests to version 2."""
     opened = two_versions(str(tmp_path / "registry"))
     opened.releases.begin("iris", 2, CANARY, actor="ada")
-    return opened
+    yield opened
+    opened.catalog.close()
 
 
 def test_the_newest_release_is_the_current_one(registry):
