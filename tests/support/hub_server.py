@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import uvicorn
 
+from lading.hub.access import Access
 from lading.hub.app import make_app
 from lading.hub.follower import Follower
 from lading.registry import Registry
@@ -27,11 +28,11 @@ class HubServer:
 
 
 @contextlib.contextmanager
-def hub_over(registry: Registry) -> Iterator[HubServer]:
+def hub_over(registry: Registry, access: Access | None = None) -> Iterator[HubServer]:
     """Serve a registry's pages; what was written before is known from the first page on."""
     follower = Follower(registry)
     follower.read()
-    app = make_app(registry, follower, frozenset({"127.0.0.1"}))
+    app = make_app(registry, follower, frozenset({"127.0.0.1"}), access)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", lifespan="off"))
     listener = listening_socket()
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)

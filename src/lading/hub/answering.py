@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -12,7 +12,22 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from lading.errors import InvalidName, LadingError, NotFound, RegistryUnavailable, RunFailed, UsageError
+from lading.errors import (
+    BodyInvalid,
+    BodyTooLarge,
+    ConflictError,
+    DeadlineExceeded,
+    LadingError,
+    MediaTypeRefused,
+    NotFound,
+    NotSupported,
+    OriginRefused,
+    RegistryUnavailable,
+    RunFailed,
+    UsageError,
+)
+from lading.hub.access import Access
+from lading.hub.access.cookies import session_of
 from lading.hub.drawing import Drawing
 from lading.hub.follower import Follower
 from lading.hub.knowledge import Knowledge
@@ -38,8 +53,9 @@ class Made(msgspec.Struct, frozen=True):
 class Answering:
     """Answers requests with what views make of the follower's knowledge."""
 
-    def __init__(self, follower: Follower, drawing: Drawing) -> None:
+    def __init__(self, follower: Follower, drawing: Drawing, access: Access) -> None:
         self.follower = follower
+        self.access = access
         self._drawing = drawing
 
     def file(self, view: View) -> Callable[[Request], Awaitable[Response]]:
@@ -61,10 +77,10 @@ class Answering:
             try:
                 made = await self._made(request, view)
             except LadingError as error:
-                return self._refusal(request, error)
+                return self.refusal(request, error)
             # Dozens of charts take a tenth of a second, in which others would wait.
             return await run_in_threadpool(
-                self._drawn, request, template, 200, view=made.data, failure=made.stale
+                self.drawn, request, template, 200, view=made.data, failure=made.stale
             )
 
         return answer
@@ -104,7 +120,7 @@ class Answering:
             return json_answer(
                 {"error": "NotFound", "message": error.detail, "hint": None}, error.status_code
             )
-        return self._drawn(request, "error.html", error.status_code, message=error.detail, hint="")
+        return self.drawn(request, "error.html", error.status_code, message=error.detail, hint="")
 
     async def health(self, _request: Request) -> Response:
         """Answer whether pages can be made: from what is known, however old that is."""
@@ -120,12 +136,19 @@ class Answering:
             response.set_cookie(_LANGUAGE, chosen, max_age=_YEAR_S, httponly=True, samesite="lax")
         return response
 
-    def _refusal(self, request: Request, error: LadingError) -> Response:
-        return self._drawn(
-            request, "error.html", _status(error), message=error.message, hint=error.hint or ""
+    def refusal(self, request: Request, error: LadingError) -> Response:
+        """Answer a browser with an error."""
+        return self.drawn(
+            request, "error.html", status_of(error), message=error.message, hint=error.hint or ""
         )
 
-    def _drawn(self, request: Request, template: str, status: int, **values: Any) -> Response:
+    def drawn(self, request: Request, template: str, status: int, **values: Any) -> Response:
+        """Answer a browser with a template, in its language and for the person who is signed in."""
+        session = session_of(self.access, request)
+        if session is not None:
+            values.setdefault("person", session.actor)
+            values.setdefault("token", self.access.token(session))
+        values.setdefault("signs_in", self.access.has_key)
         chosen = request.cookies.get(_LANGUAGE, "")
         language = language_of(chosen, request.headers.get("accept-language", ""))
         known = self.follower.known
@@ -136,6 +159,11 @@ class Answering:
         return Response(text, status, media_type="text/html")
 
 
+def see_other(path: str) -> Response:
+    """Return the answer that leads from a form to a page of this hub."""
+    return Response(status_code=303, headers={"location": path})
+
+
 def json_answer(value: Any, status: int) -> Response:
     """Return an answer for a program."""
     return Response(msgspec.json.encode(value), status, media_type="application/json")
@@ -144,13 +172,23 @@ def json_answer(value: Any, status: int) -> Response:
 def error_answer(error: LadingError) -> Response:
     """Return an error for a program: what it is called, what it says, and what helps."""
     value = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
-    return json_answer(value, _status(error))
+    return json_answer(value, status_of(error))
 
 
-def _status(error: LadingError) -> int:
-    # By the class, most particular first: what is not found is a wrong address, too.
-    if isinstance(error, NotFound):
-        return 404
-    if isinstance(error, InvalidName | UsageError):
-        return 400
-    return 503 if isinstance(error, RegistryUnavailable) else 500
+_STATUSES: Mapping[type[LadingError], int] = {
+    NotFound: 404,
+    UsageError: 400,
+    BodyInvalid: 400,
+    OriginRefused: 403,
+    NotSupported: 403,
+    DeadlineExceeded: 408,
+    ConflictError: 409,
+    BodyTooLarge: 413,
+    MediaTypeRefused: 415,
+    RegistryUnavailable: 503,
+}
+
+
+def status_of(error: LadingError) -> int:
+    """Return the status of an answer: that of the error's class, or of the nearest one above it."""
+    return next((_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES), 500)

@@ -11,25 +11,38 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from lading.hub.access import Access
+from lading.hub.acting import Acting
 from lading.hub.answering import Answering, View
 from lading.hub.drawing import Drawing
 from lading.hub.follower import Follower
 from lading.hub.guard import WithHeaders
 from lading.hub.pages import Pages
+from lading.hub.signing import Signing
+from lading.hub.views.act import ACTS
 from lading.registry import Registry
 
 
-def make_app(registry: Registry, follower: Follower, hosts: frozenset[str] = frozenset()) -> Starlette:
+def make_app(
+    registry: Registry,
+    follower: Follower,
+    hosts: frozenset[str] = frozenset(),
+    access: Access | None = None,
+) -> Starlette:
     """Return the application over a registry; `follower` is started and closed by the caller.
 
-    Requests for another host than one of `hosts` are refused; without any, none is.
+    Requests for another host than one of `hosts` are refused; without any, none is. Without `access` nobody
+    can sign in, and no page changes anything.
     """
-    pages, answering = Pages(registry), Answering(follower, Drawing(registry.where))
+    pages, answering = Pages(registry), Answering(follower, Drawing(registry.where), access or Access())
+    acting, signing = Acting(registry, pages, answering), Signing(answering)
     views: Mapping[str, tuple[str, View]] = {
         "/": ("home.html", pages.home),
         "/models": ("models.html", pages.models),
         "/models/{name}": ("model.html", pages.model),
         "/models/{name}/release": ("release.html", pages.release),
+        **{f"/models/{{name}}/release/{act}": ("act.html", partial(pages.act, act=act)) for act in ACTS},
+        "/models/{name}/{version:int}/release": ("begin.html", pages.begin),
         "/models/{name}/{version:int}": ("version.html", pages.version),
         "/inventory": ("inventory.html", pages.inventory),
         "/inventory/{id:path}": ("replica.html", pages.replica),
@@ -51,11 +64,21 @@ def make_app(registry: Registry, follower: Follower, hosts: frozenset[str] = fro
                 for path, (_, view) in views.items()
             ),
             Route("/api/models/{name}/monitoring.csv", answering.file(pages.monitoring_table)),
+            *(
+                Route(f"/models/{{name}}/release/{act}", partial(acting.act, act=act), methods=["POST"])
+                for act in ACTS
+            ),
+            Route("/models/{name}/{version:int}/release", acting.begin, methods=["POST"]),
+            Route("/sign-in", signing.sign_in_page),
+            Route("/sign-in", signing.sign_in, methods=["POST"]),
+            Route("/sign-out", signing.sign_out, methods=["POST"]),
             Route("/language/{language}", answering.language),
             Route("/health", answering.health),
             Mount("/static", StaticFiles(directory=str(files("lading.hub").joinpath("static")))),
         ],
         exception_handlers={HTTPException: answering.on_error},
     )
+    # Such a redirect would name the host that the request has named.
+    app.router.redirect_slashes = False
     app.add_middleware(WithHeaders, hosts=hosts)
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from starlette.responses import PlainTextResponse
@@ -12,10 +13,14 @@ _HEADERS = {
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
+    # Other sites learn nothing. Without any referrer, browsers hide the origin of the hub's own forms.
+    "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+
+# A name and perhaps a port; an address of IPv6 is in brackets.
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
 class WithHeaders:
@@ -31,10 +36,8 @@ class WithHeaders:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request, or refuse it."""
         if scope["type"] == "http" and self._hosts:
-            host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-            # With its port, which is not the name's; an address of IPv6 is in brackets.
-            name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
-            if name.lower() not in self._hosts:
+            hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+            if len(hosts) != 1 or _name_of(hosts[0]) not in self._hosts:
                 await PlainTextResponse("this is not the hub's host", 421)(scope, receive, send)
                 return
 
@@ -51,3 +54,9 @@ class WithHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+def _name_of(host: str) -> str:
+    """Return the name in a ``Host``, or nothing for what is no name with a port."""
+    match = _HOST.fullmatch(host)
+    return match[1].lower() if match is not None else ""
