@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.resources import files
 
@@ -14,17 +15,22 @@ from starlette.staticfiles import StaticFiles
 from lading.hub.answering import Answering, View
 from lading.hub.drawing import Drawing
 from lading.hub.follower import Follower
-from lading.hub.guard import WithHeaders
+from lading.hub.guard import Compressed, WithHeaders
 from lading.hub.pages import Pages
 from lading.registry import Registry
 
 
-def make_app(registry: Registry, follower: Follower, hosts: frozenset[str] = frozenset()) -> Starlette:
+def make_app(
+    registry: Registry,
+    follower: Follower,
+    hosts: frozenset[str] = frozenset(),
+    clock: Callable[[], float] = time.time,
+) -> Starlette:
     """Return the application over a registry; `follower` is started and closed by the caller.
 
-    Requests for another host than one of `hosts` are refused; without any, none is.
+    Requests for another host than one of `hosts` are refused; without any, none is. Ages are by `clock`.
     """
-    pages, answering = Pages(registry), Answering(follower, Drawing(registry.where))
+    pages, answering = Pages(registry, clock), Answering(follower, Drawing(registry.where, clock))
     views: Mapping[str, tuple[str, View]] = {
         "/": ("home.html", pages.home),
         "/models": ("models.html", pages.models),
@@ -57,5 +63,6 @@ def make_app(registry: Registry, follower: Follower, hosts: frozenset[str] = fro
         ],
         exception_handlers={HTTPException: answering.on_error},
     )
+    app.add_middleware(Compressed)
     app.add_middleware(WithHeaders, hosts=hosts)
     return app
