@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.resources import files
 
@@ -16,7 +17,7 @@ from lading.hub.acting import Acting
 from lading.hub.answering import Answering, View
 from lading.hub.drawing import Drawing
 from lading.hub.follower import Follower
-from lading.hub.guard import WithHeaders
+from lading.hub.guard import Compressed, WithHeaders
 from lading.hub.pages import Pages
 from lading.hub.signing import Signing
 from lading.hub.views.act import ACTS
@@ -28,13 +29,15 @@ def make_app(
     follower: Follower,
     hosts: frozenset[str] = frozenset(),
     access: Access | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> Starlette:
     """Return the application over a registry; `follower` is started and closed by the caller.
 
     Requests for another host than one of `hosts` are refused; without any, none is. Without `access` nobody
-    can sign in, and no page changes anything.
+    can sign in, and no page changes anything. Ages are by `clock`.
     """
-    pages, answering = Pages(registry), Answering(follower, Drawing(registry.where), access or Access())
+    pages = Pages(registry, clock)
+    answering = Answering(follower, Drawing(registry.where, clock), access or Access())
     acting, signing = Acting(registry, pages, answering), Signing(answering)
     views: Mapping[str, tuple[str, View]] = {
         "/": ("home.html", pages.home),
@@ -80,5 +83,6 @@ def make_app(
     )
     # Such a redirect would name the host that the request has named.
     app.router.redirect_slashes = False
+    app.add_middleware(Compressed)
     app.add_middleware(WithHeaders, hosts=hosts)
     return app

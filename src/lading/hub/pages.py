@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -31,8 +33,8 @@ from lading.registry import Registry
 class Pages:
     """The views of all pages over one registry. Each returns what its page says, and why not newer."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._reader = Reader(registry)
+    def __init__(self, registry: Registry, clock: Callable[[], float] = time.time) -> None:
+        self._reader = Reader(registry, clock)
 
     def home(self, _request: Request, knowledge: Knowledge) -> tuple[Any, str]:
         """Make the first page."""
