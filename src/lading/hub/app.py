@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.resources import files
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
 from lading.hub.answering import Answering, View
+from lading.hub.assets import Assets
 from lading.hub.drawing import Drawing
 from lading.hub.follower import Follower
 from lading.hub.guard import WithHeaders
@@ -19,12 +18,20 @@ from lading.hub.pages import Pages
 from lading.registry import Registry
 
 
-def make_app(registry: Registry, follower: Follower, hosts: frozenset[str] = frozenset()) -> Starlette:
+def make_app(
+    registry: Registry,
+    follower: Follower,
+    hosts: frozenset[str] = frozenset(),
+    ending: Callable[[], bool] = lambda: False,
+) -> Starlette:
     """Return the application over a registry; `follower` is started and closed by the caller.
 
-    Requests for another host than one of `hosts` are refused; without any, none is.
+    Requests for another host than one of `hosts` are refused; without any, none is. `ending` says that the
+    server shuts down, which live updates would keep from it.
     """
-    pages, answering = Pages(registry), Answering(follower, Drawing(registry.where))
+    assets = Assets()
+    pages = Pages(registry, lambda: follower.known.failure)
+    answering = Answering(follower, Drawing(registry.where, assets=assets.addresses), ending)
     views: Mapping[str, tuple[str, View]] = {
         "/": ("home.html", pages.home),
         "/models": ("models.html", pages.models),
@@ -40,7 +47,7 @@ def make_app(registry: Registry, follower: Follower, hosts: frozenset[str] = fro
     }
     app = Starlette(
         routes=[
-            *(Route(path, answering.page(template, view)) for path, (template, view) in views.items()),
+            *(answering.route(path, template, view) for path, (template, view) in views.items()),
             # Before the data of pages: those of a model `a.json` are at `/api/history?model=a.json`.
             *(
                 Route(f"/api/history/{{name}}.{form}", partial(pages.export_history, form=form))
@@ -53,7 +60,8 @@ def make_app(registry: Registry, follower: Follower, hosts: frozenset[str] = fro
             Route("/api/models/{name}/monitoring.csv", answering.file(pages.monitoring_table)),
             Route("/language/{language}", answering.language),
             Route("/health", answering.health),
-            Mount("/static", StaticFiles(directory=str(files("lading.hub").joinpath("static")))),
+            Route("/live", answering.stream),
+            Route("/static/{file}", assets.answer),
         ],
         exception_handlers={HTTPException: answering.on_error},
     )

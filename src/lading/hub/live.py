@@ -65,7 +65,6 @@ class Watch:
         self.due = 0.0
         self.changed = asyncio.Event()
         self.first = asyncio.Lock()
-        # By language and cookies: a page may have the name of the person who is signed in.
         self.drawn: dict[tuple[str, str], asyncio.Task[Any]] = {}
 
     def put(self, content: Content) -> None:
@@ -102,13 +101,14 @@ class Live:
             return _Events(_full())
         return _Events(self._events(address, watch, last_id))
 
-    async def page(self, address: str, request: Request) -> Any:
-        """Return the page as it was drawn for everybody who has it open, or None if nobody has."""
+    async def page(self, address: str, request: Request, key: tuple[str, str]) -> Any:
+        """Return the page as it was drawn for all that have it open, or None if nobody has.
+
+        `key` is its language and the cookies: a page may have the name of the person who is signed in.
+        """
         watch = self._watches.get(address)
         if watch is None or watch.content is None:
             return None
-        headers = request.headers
-        key = (headers.get("accept-language", ""), headers.get("cookie", ""))
         task = watch.drawn.get(key)
         if task is None:
             if len(watch.drawn) >= _MOST_DRAWN:

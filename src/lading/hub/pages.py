@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -29,8 +30,9 @@ from lading.registry import Registry
 class Pages:
     """The views of all pages over one registry. Each returns what its page says, and why not newer."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._reader = Reader(registry)
+    def __init__(self, registry: Registry, failure: Callable[[], str] = str) -> None:
+        """`failure` returns why the catalog is known not to answer, or nothing."""
+        self._reader = Reader(registry, failure=failure)
 
     def home(self, _request: Request, knowledge: Knowledge) -> tuple[Any, str]:
         """Make the first page."""

@@ -33,11 +33,13 @@ def serve(registry: Registry, host: str, port: int, log_level: str, on_ready: Ca
     follower = Follower(registry)
     follower.start()
     try:
-        app = make_app(registry, follower, _LOOPBACK if host in _LOOPBACK or host == "::1" else frozenset())
+        hosts = _LOOPBACK if host in _LOOPBACK or host == "::1" else frozenset()
+        app = make_app(registry, follower, hosts, lambda: server.should_exit)
         config = uvicorn.Config(app, log_level=log_level, access_log=False, server_header=False, ws="none")
         name = f"[{host}]" if ":" in host else host
+        server = uvicorn.Server(config)
         on_ready(f"http://{name}:{listener.getsockname()[1]}/")
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
     finally:
         follower.close()
         listener.close()
