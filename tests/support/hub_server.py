@@ -21,23 +21,34 @@ class HubServer:
 
     url: str
     follower: Follower
+    server: uvicorn.Server
+    thread: threading.Thread
+
+    @property
+    def is_running(self) -> bool:
+        return self.thread.is_alive()
+
+    def stop(self) -> None:
+        """End it, as SIGTERM does."""
+        self.server.should_exit = True
+        self.thread.join(30)
 
     def read(self) -> None:
         self.follower.read()
 
 
 @contextlib.contextmanager
-def hub_over(registry: Registry) -> Iterator[HubServer]:
+def hub_over(registry: Registry, port: int = 0) -> Iterator[HubServer]:
     """Serve a registry's pages; what was written before is known from the first page on."""
     follower = Follower(registry)
     follower.read()
-    app = make_app(registry, follower, frozenset({"127.0.0.1"}))
+    app = make_app(registry, follower, frozenset({"127.0.0.1"}), lambda: server.should_exit)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", lifespan="off"))
-    listener = listening_socket()
+    listener = listening_socket(port)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:
-        yield HubServer(f"http://127.0.0.1:{listener.getsockname()[1]}", follower)
+        yield HubServer(f"http://127.0.0.1:{listener.getsockname()[1]}", follower, server, thread)
     finally:
         server.should_exit = True
         thread.join(30)
