@@ -11,6 +11,7 @@ import uvicorn
 
 from lading.hub.app import make_app
 from lading.hub.follower import Follower
+from lading.hub.live import Live
 from lading.registry import Registry
 from support.ports import listening_socket
 
@@ -23,6 +24,7 @@ class HubServer:
     follower: Follower
     server: uvicorn.Server
     thread: threading.Thread
+    live: Live
 
     @property
     def is_running(self) -> bool:
@@ -38,18 +40,22 @@ class HubServer:
 
 
 @contextlib.contextmanager
-def hub_over(registry: Registry, port: int = 0) -> Iterator[HubServer]:
-    """Serve a registry's pages; what was written before is known from the first page on."""
+def hub_over(registry: Registry, port: int = 0, *, follows: bool = False) -> Iterator[HubServer]:
+    """Serve a registry's pages; what was written before is known from the first page on.
+
+    With `follows`, it reads the catalog by itself, as `lading hub` does.
+    """
     follower = Follower(registry)
-    follower.read()
+    follower.start() if follows else follower.read()
     app = make_app(registry, follower, frozenset({"127.0.0.1"}), lambda: server.should_exit)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", lifespan="off"))
     listener = listening_socket(port)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:
-        yield HubServer(f"http://127.0.0.1:{listener.getsockname()[1]}", follower, server, thread)
+        yield HubServer(f"http://127.0.0.1:{listener.getsockname()[1]}", follower, server, thread, app.state.live)
     finally:
         server.should_exit = True
         thread.join(30)
         listener.close()
+        follower.close()

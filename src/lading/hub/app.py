@@ -65,5 +65,6 @@ def make_app(
         ],
         exception_handlers={HTTPException: answering.on_error},
     )
+    app.state.live = answering.live
     app.add_middleware(WithHeaders, hosts=hosts)
     return app

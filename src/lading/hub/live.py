@@ -92,12 +92,12 @@ class Live:
         self._ending = ending
         self._watches: dict[str, Watch] = {}
         self._task: asyncio.Task[None] | None = None
-        self._streams = 0
+        self.open_streams = 0
         self._is_closed = False
 
     def open(self, address: str, watch: Callable[[], Watch], last_id: str) -> StreamingResponse:
         """Return the stream of a page; `last_id` is of the content that the browser has."""
-        if self._streams >= MOST_STREAMS:
+        if self.open_streams >= MOST_STREAMS:
             return _Events(_full())
         return _Events(self._events(address, watch, last_id))
 
@@ -120,7 +120,7 @@ class Live:
     async def _events(self, address: str, make_watch: Callable[[], Watch], last_id: str) -> AsyncIterator[str]:
         watch = self._watches.get(address) or self._watches.setdefault(address, make_watch())
         watch.streams += 1
-        self._streams += 1
+        self.open_streams += 1
         # Not all at the same second: they would all come back at the same second.
         until = time.monotonic() + _LONGEST_S * (1 + secrets.randbelow(100) / 1000)
         try:
@@ -140,7 +140,7 @@ class Live:
                 except TimeoutError:
                     yield self._alive()
         finally:
-            self._streams -= 1
+            self.open_streams -= 1
             watch.streams -= 1
             if not watch.streams and self._watches.get(address) is watch:
                 del self._watches[address]
@@ -162,7 +162,7 @@ class Live:
         """Look at all open pages after each reading of the catalog, until none is open."""
         seen: Known | None = self._follower.known
         rest_until = 0.0
-        while self._streams:
+        while self.open_streams:
             await asyncio.sleep(_TICK_S)
             if self._ending():
                 self._close()
