@@ -156,7 +156,7 @@ def test_every_chart_is_drawn_without_styles_and_has_its_numbers_as_a_table(drif
         ElementTree.fromstring(chart)
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
-    assert html.count("<details>") == len(charts)
+    assert html.count("<details") == len(charts)
     for table in ("cells", "drift", "columns"):
         assert f"monitoring.csv?since=7d&amp;table={table}" in html
 
