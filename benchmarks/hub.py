@@ -80,7 +80,10 @@ def _report(registry: Registry, ending: threading.Event) -> None:
         counts = {"errors": {}, "latency": LATENCIES, "release": 2, "at": now - 1}
         sides = ((1, 95), (2, 5))
         registry.traffic.add_windows(
-            [window(id=f"{version}-{now}", version=version, requests=requests, **counts) for version, requests in sides]
+            [
+                window(id=f"{version}-{now}", version=version, requests=requests, **counts)
+                for version, requests in sides
+            ]
         )
 
 
@@ -95,7 +98,10 @@ def _address(hub: subprocess.Popen[bytes], log: Path) -> str:
 async def _browse(pid: int, url: str, browsers: int, seconds: float) -> Cost:
     counts = {"changes": 0, "asked": 0}
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=url, limits=limits, timeout=60) as client, asyncio.TaskGroup() as group:
+    async with (
+        httpx.AsyncClient(base_url=url, limits=limits, timeout=60) as client,
+        asyncio.TaskGroup() as group,
+    ):
         tasks = [group.create_task(_browser(client, counts)) for _ in range(browsers)]
         while counts["asked"] < browsers:
             await asyncio.sleep(0.1)

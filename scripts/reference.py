@@ -37,8 +37,9 @@ def settings_page() -> Iterator[str]:
         yield f"| {flag} | {_row(field)} |"
     yield from ("", "# Settings of every command", "")
     yield "`LADING_REGISTRY` names the registry; the default is the folder `~/.lading`."
-    yield "`LADING_ACTOR` is who you are in the history of releases; the default is your login name. The rest"
-    yield "is variables only:"
+    yield "`LADING_ACTOR` is who you are in the history of releases; the default is your login name."
+    yield "`LADING_HUB_KEY` is the key of `lading hub`, unless `--key-file` names a file with it. The rest is"
+    yield "variables only:"
     yield from ("", "| variable | default | meaning |", "|---|---|---|")
     for field in dataclasses.fields(StoreSettings):
         yield f"| {_row(field)} |"

@@ -24,6 +24,11 @@ assert notebook.fragment("signature", object()) is None
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_line_is_printable_and_bounded():
+    assert notebook.line("a\x1b[31m\nb\u202e") == "a\\x1b[31m\\nb\\u202e"
+    assert notebook.line("x" * 10_000) == "x" * 500 + "…"
+
+
 def test_with_the_extra_it_is_a_fragment_of_html():
     drawn = notebook.fragment("signature", Signature((ONE,), (ONE,)))
     assert drawn is not None

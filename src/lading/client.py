@@ -54,7 +54,8 @@ class Prediction:
     def __repr__(self) -> str:
         rows = f"{len(self)} row{'' if len(self) == 1 else 's'}"
         more = ", …" if len(self) > 1 else ""
-        return f"Prediction({rows} of {self.model}: {reprlib.repr(self.values[0]) if self else ''}{more})"
+        first = reprlib.repr(self.values[0]) if self else ""
+        return f"Prediction({rows} of {notebook.line(self.model)}: {first}{more})"
 
     def _repr_html_(self) -> str | None:
         """Return what a notebook shows, or None without the extra ``hub``."""

@@ -87,7 +87,8 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     │   ├── DestinationExists
     │   ├── StillInUse
     │   ├── StaleRelease            another actor changed the release in the meantime
-    │   └── SignatureChanged        callers of the live version would notice the release
+    │   ├── SignatureChanged        callers of the live version would notice the release
+    │   └── BatchChanged            files of a batch run are not those it began with, or has written
     ├── UnavailableError          may work later
     │   ├── ModelNotReady           loading, draining or failed
     │   ├── ModelProcessEnded       the process that runs a model's code has ended; another is started
@@ -536,6 +537,10 @@ class StaleRelease(ConflictError):
 
 class SignatureChanged(ConflictError):
     """Callers of the live version would notice the release."""
+
+
+class BatchChanged(ConflictError):
+    """Files of a batch run are not those that it was begun with, or that it has written."""
 
 
 class UnavailableError(LadingError):

@@ -11,6 +11,17 @@ import importlib
 _LIBRARIES = ("jinja2", "markupsafe")
 
 
+_LONGEST_LINE = 500
+
+
+def line(text: str) -> str:
+    """Return `text` as one line for ``__repr__``: printable, and cut off where it is long."""
+    if len(text) > _LONGEST_LINE:
+        text = f"{text[:_LONGEST_LINE]}…"
+    # The names in it may be anybody's, and a terminal obeys escapes.
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 def fragment(kind: str, value: object) -> str | None:
     """Return `value`, an object of `kind`, as HTML for a notebook; None without the extra ``hub``.
 

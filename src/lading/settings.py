@@ -414,6 +414,11 @@ def actor(name: str | None = None, environ: Mapping[str, str] = os.environ) -> s
     return name or environ.get("LADING_ACTOR") or None
 
 
+def hub_key(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the key with which people sign in to the hub: ``LADING_HUB_KEY``, or None without one."""
+    return environ.get("LADING_HUB_KEY")
+
+
 def debugging(environ: Mapping[str, str] = os.environ) -> bool:
     """Return whether errors are printed with their traceback: ``LADING_DEBUG``."""
     return bool(environ.get("LADING_DEBUG"))

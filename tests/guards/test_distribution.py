@@ -67,7 +67,16 @@ def test_a_wheel_is_not_built_without_what_pages_load_of_npm(tmp_path):
     assert "`scripts/assets` fetches it" in done.stdout + done.stderr
     assert not list(tmp_path.glob("*.whl"))
     # An editable install has what its folder has: pages without it work, with the server's charts.
-    target = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(tmp_path / "site")]
+    target = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        str(tmp_path / "site"),
+    ]
     subprocess.run([*target, "--editable", str(source)], check=True)
 
 

@@ -26,7 +26,14 @@ def watched(tmp_path):
 
     catalog = open_catalog(str(tmp_path / "registry"))
     version = NewVersion(
-        **{"name": "iris", "digest": DIGEST, "blob": DIGEST, "size_bytes": 1, "purpose": "", "description": ""},
+        **{
+            "name": "iris",
+            "digest": DIGEST,
+            "blob": DIGEST,
+            "size_bytes": 1,
+            "purpose": "",
+            "description": "",
+        },
         **{"owner": "ml@example.com", "pushed_at": "2026-11-30T12:00:00Z", "metrics": {}},
     )
     catalog.versions.add(version, (), lambda: None)

@@ -262,3 +262,13 @@ def test_the_state_of_a_history_is_its_address():
     assert state.link(kind="") == "?model=iris&actor=a%26b"
     with pytest.raises(UsageError, match="below"):
         HistoryState.of({"below": "0"})
+
+
+def test_a_name_that_no_database_can_hold_is_refused_in_a_sentence(browser, push):
+    push()
+    for path in ("/history", "/history/iris"):
+        assert browser.get(f"{path}?actor=ann%00").status_code == 400
+        assert (
+            "`actor`: expected a name, found `ann"
+            in browser.get(f"/api{path}?actor=ann%00").json()["message"]
+        )

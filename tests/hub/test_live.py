@@ -105,9 +105,9 @@ def test_a_page_is_drawn_once_for_all_that_have_it_open(hub, registry, monkeypat
     from lading.hub.answering import Answering
 
     drawn = []
-    draw = Answering._drawn
+    draw = Answering.drawn
     monkeypatch.setattr(
-        Answering, "_drawn", lambda self, *values, **more: (drawn.append(1), draw(self, *values, **more))[1]
+        Answering, "drawn", lambda self, *values, **more: (drawn.append(1), draw(self, *values, **more))[1]
     )
     with contextlib.ExitStack() as stack:
         streams = [stack.enter_context(stream(hub.url, "/models")) for _ in range(5)]

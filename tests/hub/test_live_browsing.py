@@ -73,7 +73,7 @@ def test_a_page_says_that_the_hub_is_silent_and_comes_back_by_itself(people, reg
     page.wait_for_selector("#notice:not([hidden])", timeout=30_000)
     assert "The hub has not answered since" in page.locator("#notice").inner_text()
     push("prices")
-    with hub_over(registry, port):
+    with hub_over(registry, port=port):
         page.wait_for_selector("a:has-text('prices')", timeout=30_000)
         page.wait_for_selector("#notice[hidden]", state="attached")
         assert page.locator("tbody tr").count() == 2  # Nothing is displayed twice.

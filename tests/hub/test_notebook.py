@@ -93,7 +93,8 @@ def shown(value) -> str:
     assert len(html.encode()) < 200_000
     # One line that says what it is, for a notebook without the extra and for a terminal.
     assert repr(value).startswith(f"{type(value).__name__}(")
-    assert "\n" not in repr(value)
+    assert repr(value).isprintable()
+    assert len(repr(value)) < 1_000
     return elements.text
 
 

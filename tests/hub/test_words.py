@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lading.hub import drawing
+from lading.hub.views import act
 from lading.hub.words import LANGUAGES, language_of, translator
 
 HUB = Path(drawing.__file__).parent
@@ -27,7 +28,8 @@ def sentences() -> set[str]:
         drawing.SOURCES,
         drawing.ALARM_KINDS,
     )
-    texts = {text for each in (*kinds, *others) for text in each.values()}
+    acts = (act.BUTTONS, act.PROBLEMS)
+    texts = {text for each in (*kinds, *others, *acts) for text in each.values()}
     texts |= {drawing.age(seconds)[1] for seconds in (0, 600, 36_000, 864_000)}
     for template in (HUB / "templates").glob("*.html"):
         texts |= set(re.findall(r'\bt\("((?:[^"\\]|\\.)*)"', template.read_text()))

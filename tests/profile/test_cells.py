@@ -91,3 +91,23 @@ def test_neighbours_of_the_last_digit_stay_apart():
 
 def test_few_rows_get_few_bins():
     assert [bins_for(rows) for rows in (0, 1, 19, 20, 150, 10_000)] == [1, 1, 1, 2, 15, 20]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("bins", [0, 1, 19])
+def test_many_values_are_counted_as_each_by_itself(dtype, bins):
+    rng = np.random.default_rng(bins)
+    values = rng.normal(size=(5000, 3)).astype(dtype)[:, 1]
+    values[:7] = [np.nan, np.inf, -np.inf, np.nan, np.inf, 0.0, -0.0]
+    bounds = np.unique(rng.normal(size=bins))
+    values[7 : 7 + bins] = bounds  # On a bound, as far as the dtype holds it.
+    column = ColumnProfile(
+        tensor="x", name="x", kind="number", counts=(0,) * (bins + 3), bounds=tuple(bounds.tolist())
+    )
+    cells = Cells(column)
+    expected = np.bincount(cells.of(values), minlength=cells.size)
+    assert cells.counts(values).tolist() == expected.tolist()
+    assert (
+        cells.counts(values).tolist()
+        == sum(cells.counts(values[at : at + 100]) for at in range(0, 5000, 100)).tolist()
+    )

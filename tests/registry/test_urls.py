@@ -42,3 +42,9 @@ def test_a_store_url_with_a_password_is_refused_with_a_hint_where_it_belongs(roo
         Registry.open(str(root), store=url)
     assert "s3cret" not in str(caught.value)
     assert hint in caught.value.hint
+
+
+def test_a_folder_whose_name_is_no_utf_8_is_refused(root):
+    for place in ({"url": f"{root}/a\udcff"}, {"url": str(root), "store": f"{root}/a\udcff"}):
+        with pytest.raises(InvalidSetting, match=r"a folder with a name in UTF-8, found '.*\\udcff'"):
+            Registry.open(**place)

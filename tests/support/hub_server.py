@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import uvicorn
+from starlette.applications import Starlette
 
+from lading.hub.access import Access
 from lading.hub.app import make_app
 from lading.hub.follower import Follower
 from lading.hub.live import Live
@@ -21,6 +24,7 @@ class HubServer:
     """Answers browsers at `url`; `read` has it look at the catalog at once."""
 
     url: str
+    app: Starlette
     follower: Follower
     server: uvicorn.Server
     thread: threading.Thread
@@ -40,20 +44,33 @@ class HubServer:
 
 
 @contextlib.contextmanager
-def hub_over(registry: Registry, port: int = 0, *, follows: bool = False) -> Iterator[HubServer]:
+def hub_over(
+    registry: Registry,
+    access: Access | None = None,
+    *,
+    clock: Callable[[], float] = time.time,
+    port: int = 0,
+    follows: bool = False,
+) -> Iterator[HubServer]:
     """Serve a registry's pages; what was written before is known from the first page on.
 
     With `follows`, it reads the catalog by itself, as `lading hub` does.
     """
-    follower = Follower(registry)
-    follower.start() if follows else follower.read()
-    app = make_app(registry, follower, frozenset({"127.0.0.1"}), lambda: server.should_exit)
+    follower = Follower(registry, clock)
+    if follows:
+        follower.start()
+    else:
+        follower.read()
+    app = make_app(
+        registry, follower, frozenset({"127.0.0.1"}), access, clock, ending=lambda: server.should_exit
+    )
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", lifespan="off"))
     listener = listening_socket(port)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:
-        yield HubServer(f"http://127.0.0.1:{listener.getsockname()[1]}", follower, server, thread, app.state.live)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield HubServer(url, app, follower, server, thread, app.state.live)
     finally:
         server.should_exit = True
         thread.join(30)

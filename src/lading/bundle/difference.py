@@ -50,7 +50,7 @@ class Differences(tuple[Difference, ...]):
         return tuple(difference for difference in self if difference.breaks)
 
     def __repr__(self) -> str:
-        first = f": {self[0]}{', …' if len(self) > 1 else ''}" if self else ""
+        first = f": {notebook.line(str(self[0]))}{', …' if len(self) > 1 else ''}" if self else ""
         return f"Differences({len(self)}, {len(self.breaking)} of them breaking{first})"
 
     def _repr_html_(self) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 import lading
+from lading.cli.commands.batch import batch
 from lading.cli.commands.completion import completion
 from lading.cli.commands.deploy import deploy
 from lading.cli.commands.diff import diff
@@ -46,7 +47,7 @@ EXAMPLES = (
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Pack and verify", (pack, inspect, verify)),
     ("Registry", (push, pull, list_models, show, diff, tag, matrix, remove, gc)),
-    ("Serve and predict", (serve, predict)),
+    ("Serve and predict", (serve, predict, batch)),
     ("Images", (image,)),
     ("Releases", (release, rollout, rollback, history)),
     ("Monitoring", (hub, monitor, log, replay)),

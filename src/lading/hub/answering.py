@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -18,7 +18,22 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Match, Route
 
-from lading.errors import InvalidName, LadingError, NotFound, RegistryUnavailable, RunFailed, UsageError
+from lading.errors import (
+    BodyInvalid,
+    BodyTooLarge,
+    ConflictError,
+    DeadlineExceeded,
+    LadingError,
+    MediaTypeRefused,
+    NotFound,
+    NotSupported,
+    OriginRefused,
+    RegistryUnavailable,
+    RunFailed,
+    UsageError,
+)
+from lading.hub.access import Access
+from lading.hub.access.cookies import session_of
 from lading.hub.drawing import Drawing
 from lading.hub.follower import Follower
 from lading.hub.knowledge import Knowledge
@@ -51,11 +66,10 @@ class Made(msgspec.Struct, frozen=True):
 class Answering:
     """Answers requests with what views make of the follower's knowledge."""
 
-    def __init__(
-        self, follower: Follower, drawing: Drawing, ending: Callable[[], bool] = lambda: False
-    ) -> None:
+    def __init__(self, follower: Follower, drawing: Drawing, access: Access, live: Live) -> None:
         self.follower = follower
-        self.live = Live(follower, _restated, ending)
+        self.access = access
+        self.live = live
         self._drawing = drawing
         self._pages: list[tuple[Route, str, View]] = []
 
@@ -139,10 +153,10 @@ class Answering:
     async def _page(self, request: Request, template: str, content: Content) -> Response:
         made = content.made
         if isinstance(made, LadingError):
-            return self._refusal(request, made, live=content.id)
+            return self.refusal(request, made, live=content.id)
         # Dozens of charts take a tenth of a second, in which others would wait.
         return await run_in_threadpool(
-            self._drawn, request, template, 200, view=made.data, failure=made.stale, live=content.id
+            self.drawn, request, template, 200, view=made.data, failure=made.stale, live=content.id
         )
 
     def data(self, view: View) -> Callable[[Request], Awaitable[Response]]:
@@ -168,7 +182,8 @@ class Answering:
         except LadingError:
             raise
         except Exception:
-            log.exception("the page %s cannot be made", request.url.path)
+            # Quoted: a path may hold what a terminal obeys.
+            log.exception("the page %r cannot be made", request.url.path)
             raise RunFailed("internal error", hint="the log of the hub has it") from None
         return Made(known.knowledge.read_at, failure or self.follower.known.failure, data)
 
@@ -179,7 +194,7 @@ class Answering:
             return json_answer(
                 {"error": "NotFound", "message": error.detail, "hint": None}, error.status_code
             )
-        return self._drawn(request, "error.html", error.status_code, message=error.detail, hint="")
+        return self.drawn(request, "error.html", error.status_code, message=error.detail, hint="")
 
     async def health(self, _request: Request) -> Response:
         """Answer whether pages can be made: from what is known, however old that is."""
@@ -195,16 +210,23 @@ class Answering:
             response.set_cookie(_LANGUAGE, chosen, max_age=_YEAR_S, httponly=True, samesite="lax")
         return response
 
-    def _refusal(self, request: Request, error: LadingError, live: str = "") -> Response:
-        return self._drawn(
-            request, "error.html", _status(error), message=error.message, hint=error.hint or "", live=live
+    def refusal(self, request: Request, error: LadingError, live: str = "") -> Response:
+        """Answer a browser with an error; `live` is the id of the content, if the page is kept up to date."""
+        return self.drawn(
+            request, "error.html", status_of(error), message=error.message, hint=error.hint or "", live=live
         )
 
     def _language(self, request: Request) -> str:
         chosen = request.cookies.get(_LANGUAGE, "")
         return language_of(chosen, request.headers.get("accept-language", ""))
 
-    def _drawn(self, request: Request, template: str, status: int, **values: Any) -> Response:
+    def drawn(self, request: Request, template: str, status: int, **values: Any) -> Response:
+        """Answer a browser with a template, in its language and for the person who is signed in."""
+        session = session_of(self.access, request)
+        if session is not None:
+            values.setdefault("person", session.actor)
+            values.setdefault("token", self.access.token(session))
+        values.setdefault("signs_in", self.access.has_key)
         language = self._language(request)
         known = self.follower.known
         values.setdefault("failure", known.failure)
@@ -241,10 +263,15 @@ def _content_of(made: Made | LadingError) -> Content:
     return Content(made, hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:16])
 
 
-def _restated(content: Content, failure: str) -> Content:
+def restated(content: Content, failure: str) -> Content:
     if isinstance(content.made, LadingError):
         return content
     return _content_of(msgspec.structs.replace(content.made, stale=failure))
+
+
+def see_other(path: str) -> Response:
+    """Return the answer that leads from a form to a page of this hub."""
+    return Response(status_code=303, headers={"location": path})
 
 
 def json_answer(value: Any, status: int) -> Response:
@@ -255,13 +282,23 @@ def json_answer(value: Any, status: int) -> Response:
 def error_answer(error: LadingError) -> Response:
     """Return an error for a program: what it is called, what it says, and what helps."""
     value = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
-    return json_answer(value, _status(error))
+    return json_answer(value, status_of(error))
 
 
-def _status(error: LadingError) -> int:
-    # By the class, most particular first: what is not found is a wrong address, too.
-    if isinstance(error, NotFound):
-        return 404
-    if isinstance(error, InvalidName | UsageError):
-        return 400
-    return 503 if isinstance(error, RegistryUnavailable) else 500
+_STATUSES: Mapping[type[LadingError], int] = {
+    NotFound: 404,
+    UsageError: 400,
+    BodyInvalid: 400,
+    OriginRefused: 403,
+    NotSupported: 403,
+    DeadlineExceeded: 408,
+    ConflictError: 409,
+    BodyTooLarge: 413,
+    MediaTypeRefused: 415,
+    RegistryUnavailable: 503,
+}
+
+
+def status_of(error: LadingError) -> int:
+    """Return the status of an answer: that of the error's class, or of the nearest one above it."""
+    return next((_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES), 500)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -9,12 +10,17 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from lading.hub.answering import Answering, View
+from lading.hub.access import Access
+from lading.hub.acting import Acting
+from lading.hub.answering import Answering, View, restated
 from lading.hub.assets import Assets
 from lading.hub.drawing import Drawing
 from lading.hub.follower import Follower
-from lading.hub.guard import WithHeaders
+from lading.hub.guard import Compressed, WithHeaders
+from lading.hub.live import Live
 from lading.hub.pages import Pages
+from lading.hub.signing import Signing
+from lading.hub.views.act import ACTS
 from lading.registry import Registry
 
 
@@ -22,21 +28,29 @@ def make_app(
     registry: Registry,
     follower: Follower,
     hosts: frozenset[str] = frozenset(),
+    access: Access | None = None,
+    clock: Callable[[], float] = time.time,
     ending: Callable[[], bool] = lambda: False,
 ) -> Starlette:
     """Return the application over a registry; `follower` is started and closed by the caller.
 
-    Requests for another host than one of `hosts` are refused; without any, none is. `ending` says that the
-    server shuts down, which live updates would keep from it.
+    Requests for another host than one of `hosts` are refused; without any, none is. Without `access` nobody
+    can sign in, and no page changes anything. Ages are by `clock`. `ending` says that the server shuts down,
+    which live updates would keep from it.
     """
     assets = Assets()
-    pages = Pages(registry, lambda: follower.known.failure)
-    answering = Answering(follower, Drawing(registry.where, assets=assets.addresses), ending)
+    pages = Pages(registry, clock, lambda: follower.known.failure)
+    live = Live(follower, restated, ending, clock)
+    drawing = Drawing(registry.where, clock, assets.addresses)
+    answering = Answering(follower, drawing, access or Access(), live)
+    acting, signing = Acting(registry, pages, answering), Signing(answering)
     views: Mapping[str, tuple[str, View]] = {
         "/": ("home.html", pages.home),
         "/models": ("models.html", pages.models),
         "/models/{name}": ("model.html", pages.model),
         "/models/{name}/release": ("release.html", pages.release),
+        **{f"/models/{{name}}/release/{act}": ("act.html", partial(pages.act, act=act)) for act in ACTS},
+        "/models/{name}/{version:int}/release": ("begin.html", pages.begin),
         "/models/{name}/{version:int}": ("version.html", pages.version),
         "/inventory": ("inventory.html", pages.inventory),
         "/inventory/{id:path}": ("replica.html", pages.replica),
@@ -58,6 +72,14 @@ def make_app(
                 for path, (_, view) in views.items()
             ),
             Route("/api/models/{name}/monitoring.csv", answering.file(pages.monitoring_table)),
+            *(
+                Route(f"/models/{{name}}/release/{act}", partial(acting.act, act=act), methods=["POST"])
+                for act in ACTS
+            ),
+            Route("/models/{name}/{version:int}/release", acting.begin, methods=["POST"]),
+            Route("/sign-in", signing.sign_in_page),
+            Route("/sign-in", signing.sign_in, methods=["POST"]),
+            Route("/sign-out", signing.sign_out, methods=["POST"]),
             Route("/language/{language}", answering.language),
             Route("/health", answering.health),
             Route("/live", answering.stream),
@@ -65,6 +87,9 @@ def make_app(
         ],
         exception_handlers={HTTPException: answering.on_error},
     )
-    app.state.live = answering.live
+    app.state.live = live
+    # Such a redirect would name the host that the request has named.
+    app.router.redirect_slashes = False
+    app.add_middleware(Compressed)
     app.add_middleware(WithHeaders, hosts=hosts)
     return app

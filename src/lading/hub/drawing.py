@@ -13,6 +13,8 @@ from markupsafe import Markup
 from lading import units
 from lading.clock import iso_time, unix_time
 from lading.hub import charts
+from lading.hub.views.act import BUTTONS, LONGEST_REASON, PROBLEMS
+from lading.hub.views.begin import MODES_OF_FORM, USUAL_HOLD, USUAL_STEPS
 from lading.hub.views.inventory import MODELS_SHOWN
 from lading.hub.words import LANGUAGES, Translate, translator, visible
 from lading.profile.described import share_text
@@ -121,6 +123,12 @@ class Drawing:
         self._environment.globals.update(alarm_kinds=ALARM_KINDS, translated=_translated)
         self._environment.globals.update(size=units.size, short=_short, share=units.weight, quoted=quoted)
         self._environment.globals.update(charts=charts, assets=assets, ages=AGES, live="")
+        self._environment.globals.update(buttons=BUTTONS, problems=PROBLEMS, longest_reason=LONGEST_REASON)
+        self._environment.globals.update(
+            modes_of_form=MODES_OF_FORM, usual_steps=USUAL_STEPS, usual_hold=USUAL_HOLD
+        )
+        # Of a page that is drawn for nobody in particular.
+        self._environment.globals.update(person="", token="", signs_in=False)
 
     def draw(self, template: str, language: str, **values: Any) -> str:
         """Return a page in a language; `values` may have an ``ago`` that writes times otherwise."""

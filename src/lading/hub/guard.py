@@ -1,9 +1,11 @@
-"""What every answer of the hub carries, and which requests get none."""
+"""What every answer of the hub carries, which are compressed, and which requests get none."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse
 
 # Nothing is loaded from elsewhere, nothing is framed, nothing in a page runs but the hub's own files.
@@ -12,10 +14,14 @@ _HEADERS = {
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
+    # Other sites learn nothing. Without any referrer, browsers hide the origin of the hub's own forms.
+    "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+
+# A name and perhaps a port; an address of IPv6 is in brackets.
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
 class WithHeaders:
@@ -31,10 +37,8 @@ class WithHeaders:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request, or refuse it."""
         if scope["type"] == "http" and self._hosts:
-            host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-            # With its port, which is not the name's; an address of IPv6 is in brackets.
-            name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
-            if name.lower() not in self._hosts:
+            hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+            if len(hosts) != 1 or _name_of(hosts[0]) not in self._hosts:
                 await PlainTextResponse("this is not the hub's host", 421)(scope, receive, send)
                 return
 
@@ -51,3 +55,38 @@ class WithHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+def _name_of(host: str) -> str:
+    """Return the name in a ``Host``, or nothing for what is no name with a port."""
+    match = _HOST.fullmatch(host)
+    return match[1].lower() if match is not None else ""
+
+
+# One cookie says no secret: which language a person has chosen.
+_NO_SECRET = frozenset({b"lading_language"})
+_LEAST_BYTES = 500
+
+
+class Compressed:
+    """Compresses answers with gzip, but those to a browser that has a session.
+
+    Such a page has the token of its forms, and may repeat what its address says: from the sizes of many such
+    answers, compressed together, somebody who sees them go by could learn the token (BREACH). Streams of
+    events are never compressed, which would keep each back.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._compressing = GZipMiddleware(app, minimum_size=_LEAST_BYTES, compresslevel=6)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request."""
+        is_open = scope["type"] != "http" or scope["path"].startswith("/static/") or not _has_secret(scope)
+        await (self._compressing if is_open else self._app)(scope, receive, send)
+
+
+def _has_secret(scope: Any) -> bool:
+    cookies = b";".join(value for name, value in scope["headers"] if name == b"cookie")
+    names = {cookie.partition(b"=")[0].strip() for cookie in cookies.split(b";")}
+    return bool(names - _NO_SECRET - {b""})

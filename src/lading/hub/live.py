@@ -86,7 +86,14 @@ class Live:
     `ending` says that the server shuts down: its streams end at once then.
     """
 
-    def __init__(self, follower: Follower, restate: Restate, ending: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        follower: Follower,
+        restate: Restate,
+        ending: Callable[[], bool],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._clock = clock
         self._follower = follower
         self._restate = restate
         self._ending = ending
@@ -117,7 +124,9 @@ class Live:
             task = watch.drawn[key] = asyncio.create_task(_drawn(watch, request, watch.content))
         return await asyncio.shield(task)
 
-    async def _events(self, address: str, make_watch: Callable[[], Watch], last_id: str) -> AsyncIterator[str]:
+    async def _events(
+        self, address: str, make_watch: Callable[[], Watch], last_id: str
+    ) -> AsyncIterator[str]:
         watch = self._watches.get(address) or self._watches.setdefault(address, make_watch())
         watch.streams += 1
         self.open_streams += 1
@@ -151,7 +160,7 @@ class Live:
     def _times(self) -> str:
         knowledge = self._follower.known.knowledge
         read_at = knowledge.read_at if knowledge is not None else 0.0
-        return f'{{"now": {time.time():.3f}, "read_at": {read_at:.3f}}}'
+        return f'{{"now": {self._clock():.3f}, "read_at": {read_at:.3f}}}'
 
     def _start(self) -> None:
         # Not when the application is made: there may be no event loop yet.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,9 @@ from lading.hub.knowledge import Knowledge
 from lading.hub.reading import Answer, Reader
 from lading.hub.spreadsheet import csv_text
 from lading.hub.views import history, inventory
+from lading.hub.views.act import Act, ActPage, Seen, act_page, possible_acts
 from lading.hub.views.alarms import AlarmsState, alarms_page, read_alerts
+from lading.hub.views.begin import BeginPage, begin_page
 from lading.hub.views.home import home
 from lading.hub.views.models import COLUMNS, model_page, models
 from lading.hub.views.monitoring import PERIODS, MonitoringState, monitoring_page, tables
@@ -30,9 +33,14 @@ from lading.registry import Registry
 class Pages:
     """The views of all pages over one registry. Each returns what its page says, and why not newer."""
 
-    def __init__(self, registry: Registry, failure: Callable[[], str] = str) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        clock: Callable[[], float] = time.time,
+        failure: Callable[[], str] = str,
+    ) -> None:
         """`failure` returns why the catalog is known not to answer, or nothing."""
-        self._reader = Reader(registry, failure=failure)
+        self._reader = Reader(registry, clock, failure)
 
     def home(self, _request: Request, knowledge: Knowledge) -> tuple[Any, str]:
         """Make the first page."""
@@ -53,8 +61,41 @@ class Pages:
         """Make the page of the current release of a model."""
         # A server that is not lading's follows no release.
         own = [each for each in knowledge.replicas if not each.gone and each.pattern != "foreign"]
-        answer = self._reader.release(check_name(request.path_params["name"]), len(own))
-        return release_page(answer.value), answer.failure
+        name = check_name(request.path_params["name"])
+        # Before the release: what a form carries of them is never newer than what its page displays.
+        last = self._reader.steering(name)
+        answer = self._reader.release(name, len(own))
+        return release_page(answer.value, last.value[1]), answer.failure
+
+    def act(self, request: Request, _knowledge: Knowledge, act: Act) -> tuple[Any, str]:
+        """Make the page that asks for the reason of an act."""
+        query = request.query_params
+        before = Seen.of(query) if "release" in query else None
+        return self.act_now(check_name(request.path_params["name"]), act, before)
+
+    def act_now(self, name: str, act: Act, before: Seen | None) -> tuple[ActPage, str]:
+        """Make the page of an act on a release as it stands now; `before` is how a page has displayed it."""
+        answer = self._reader.steering(name)
+        release, events = answer.value
+        target, refusal = None, ""
+        if act == "rollback" and act in possible_acts(release):
+            target, refusal = self._reader.rollback_target(release)
+        text = "" if target is None else str(target)
+        return act_page(act, release, events, before, text, refusal), answer.failure
+
+    def begin(self, request: Request, _knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the page that releases a version."""
+        query = request.query_params
+        before = Seen.of(query) if "release" in query else None
+        name = check_name(request.path_params["name"])
+        return self.begin_now(name, request.path_params["version"], before)
+
+    def begin_now(self, name: str, number: int, before: Seen | None) -> tuple[BeginPage, str]:
+        """Make the page that releases a version, over the release as it stands now."""
+        answer, last = self._reader.version(name, number), self._reader.last(name)
+        version, evidence = answer.value
+        release, events = last.value
+        return begin_page(version, evidence, release, events, before), answer.failure or last.failure
 
     def version(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
         """Make the page of one version."""

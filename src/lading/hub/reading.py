@@ -12,7 +12,7 @@ import msgspec
 
 from lading.alarms import Alarm
 from lading.bundle import Manifest
-from lading.errors import BlobNotFound, BundleError, HistoryBroken, NotFound, RegistryUnavailable
+from lading.errors import BlobNotFound, BundleError, HistoryBroken, LadingError, NotFound, RegistryUnavailable
 from lading.evidence import Evidence
 from lading.hub.views.alarms import ALARMS_A_PAGE
 from lading.hub.views.history import EVENTS_A_PAGE, ChainCheck, HistoryState
@@ -25,6 +25,7 @@ from lading.registry.catalog.monitoring import AlarmQuery
 from lading.registry.records import EventPage, ModelVersion
 from lading.release import Event, Release
 from lading.release.history_check import check_history, how_forgeable
+from lading.rollout.by_hand import target_of
 from lading.rollout.driver import LEASE
 from lading.rollout.evidence import WindowReader, assess
 from lading.rollout.snapshot import Snapshot, snapshot
@@ -107,9 +108,7 @@ class Reader:
         def read() -> Snapshot:
             release = self._registry.releases.current(name)
             if release is None:
-                self._registry.versions.page(name, limit=1)
-                hint = f"`lading release {name}:1` releases version 1"
-                raise NotFound(f"releases of `{name}`", expected="at least one", found="none", hint=hint)
+                raise self._no_release(name)
             now = self._registry.fleet.now()
             windows, verdict = [], None
             if release.is_open:
@@ -120,6 +119,37 @@ class Reader:
             return snapshot(release, windows, now, verdict, driver=driver, servers=servers)
 
         return self._read(("release", name), read)
+
+    def steering(self, name: str) -> Answer[tuple[Release, list[Event]]]:
+        """Return the current release of a model, and its last events. Raises what `release` raises."""
+        answer = self.last(name)
+        release, events = answer.value
+        if release is None:
+            raise self._no_release(name)
+        return Answer((release, events), answer.read_at, answer.failure)
+
+    def last(self, name: str) -> Answer[tuple[Release | None, list[Event]]]:
+        """Return the current release of a model, or None, and its last events, newest first."""
+
+        def read() -> tuple[Release | None, list[Event]]:
+            # Events first: a form that names the last of them names none that its release does not show.
+            events = self._registry.releases.last_events(name, EVENTS_SHOWN)
+            return self._registry.releases.current(name), events
+
+        return self._read(("last", name), read)
+
+    def rollback_target(self, release: Release) -> tuple[int | None, str]:
+        """Return the version that a rollback of a release goes to, or None and why there is none."""
+        try:
+            return target_of(self._registry, release.name, release.number), ""
+        except LadingError as error:
+            return None, str(error.message)
+
+    def _no_release(self, name: str) -> NotFound:
+        """Return the error that a model was never released. Raises `ModelNotFound` if it does not exist."""
+        self._registry.versions.page(name, limit=1)
+        hint = f"`lading release {name}:1` releases version 1"
+        return NotFound(f"releases of `{name}`", expected="at least one", found="none", hint=hint)
 
     def events(self, state: HistoryState) -> Answer[EventPage]:
         """Return a page of events."""

@@ -16,8 +16,17 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 log = logging.getLogger("lading.hub")
 
 
-def serve(registry: Registry, host: str, port: int, log_level: str, on_ready: Callable[[str], None]) -> None:
+def serve(
+    registry: Registry,
+    host: str,
+    port: int,
+    log_level: str,
+    on_ready: Callable[[str], None],
+    key: str | None = None,
+) -> None:
     """Serve the pages until SIGTERM or Ctrl-C; `on_ready` is called with their address.
+
+    People who have the `key` can act on them; without one, nobody can.
 
     Raises `ExtraMissing` without the libraries of the extra `hub`, and `InvalidSetting` for an address that
     cannot be listened on.
@@ -25,6 +34,7 @@ def serve(registry: Registry, host: str, port: int, log_level: str, on_ready: Ca
     try:
         import uvicorn
 
+        from lading.hub.access import Access
         from lading.hub.app import make_app
     except ModuleNotFoundError as error:
         raise missing_extra("`lading hub`", "hub", error) from error
@@ -34,8 +44,10 @@ def serve(registry: Registry, host: str, port: int, log_level: str, on_ready: Ca
     follower.start()
     try:
         hosts = _LOOPBACK if host in _LOOPBACK or host == "::1" else frozenset()
-        app = make_app(registry, follower, hosts, lambda: server.should_exit)
-        config = uvicorn.Config(app, log_level=log_level, access_log=False, server_header=False, ws="none")
+        app = make_app(registry, follower, hosts, Access(key), ending=lambda: server.should_exit)
+        # What uvicorn tells of itself is not what anybody wants to know at `info`.
+        level = "warning" if log_level == "info" else log_level
+        config = uvicorn.Config(app, log_level=level, access_log=False, server_header=False, ws="none")
         name = f"[{host}]" if ":" in host else host
         server = uvicorn.Server(config)
         on_ready(f"http://{name}:{listener.getsockname()[1]}/")

@@ -98,7 +98,8 @@ class ColumnProfile(
         return f"{number:.6g}"
 
     def __repr__(self) -> str:
-        return f"ColumnProfile({self.name}: {self.kind}, {self.rows:,} values, {self.missing:,} missing)"
+        what = f"{self.kind}, {self.rows:,} values, {self.missing:,} missing"
+        return f"ColumnProfile({notebook.line(self.name)}: {what})"
 
     def _repr_html_(self) -> str | None:
         """Return what a notebook shows, or None without the extra ``hub``."""

@@ -11,6 +11,8 @@ from lading.signature import Array
 
 _NOISE = 1e-5  # of a number, as answers of two machines differ
 _SMALL = 0.01
+_MANY = 4096  # values, from which on sorting them is faster
+_INFINITIES = np.array([-np.inf, np.inf])
 
 
 class Cells:
@@ -50,7 +52,26 @@ class Cells:
 
     def counts(self, values: Array) -> Array:
         """Return how many of `values` fall into each cell: ``[cells]``."""
+        if (
+            values.dtype.kind == "f"
+            and len(values) >= _MANY
+            and self._texts is None
+            and not self._numbers.size
+        ):
+            return self._counts_sorted(values)
         return np.bincount(self.of(values), minlength=self.size)
+
+    def _counts_sorted(self, values: Array) -> Array:
+        """Return the counts of floats in bins without the bin of each: sorting takes a fifth of the time."""
+        ordered = np.sort(values)  # NaN comes last.
+        ends = np.searchsorted(ordered, self._bounds, side="right")
+        least, infinite = np.searchsorted(ordered, _INFINITIES, side="right")
+        most = np.searchsorted(ordered, np.inf, side="left")
+        counts = np.zeros(self.size, np.int64)
+        counts[MISSING] = len(ordered) - infinite
+        counts[UNSEEN] = least + infinite - most
+        counts[FIRST:] = np.diff(ends, prepend=least, append=most)
+        return counts
 
 
 def quantile_bounds(values: Array, bins: int, *, computed: bool = False) -> tuple[float, ...]:

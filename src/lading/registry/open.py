@@ -70,11 +70,11 @@ def cache_of(registry: str) -> Path:
     named = cache_folder()
     if named is not None:
         return named
+    folder = None if is_database(registry) else registry_folder(registry)
     # Each registry has its own: `gc` of one does not know what another needs.
     at_home = home() / "caches" / hashlib.sha256(registry.encode()).hexdigest()[:12]
-    if is_database(registry):
+    if folder is None:
         return at_home
-    folder = registry_folder(registry)
     cache = folder / "cache"
     # A registry may be read-only; a folder for its cache may be mounted into it all the same.
     if folder.is_dir() and not os.access(cache if cache.is_dir() else folder, os.W_OK):

@@ -55,6 +55,11 @@ def without_secrets(url: str) -> str:
 def _folder(url: str, name: str, expected: str) -> Path:
     if "://" in url:
         raise InvalidSetting(name, expected=expected, found=f"`{without_secrets(url)}`")
+    try:
+        url.encode()
+    except UnicodeEncodeError:
+        # A file system may have such names, but neither JSON nor a message of an error can hold one.
+        raise InvalidSetting(name, expected="a folder with a name in UTF-8", found=ascii(url)) from None
     return Path(url).expanduser().absolute()
 
 

@@ -31,6 +31,22 @@ def prove_anywhere(registry: Registry, version: ModelVersion) -> Evidence:
     return _verify_here(registry, version, [])
 
 
+def proved_already(registry: Registry, version: ModelVersion) -> Evidence:
+    """Return the last evidence that a bundle holds, on whatever runtime; verify nothing here.
+
+    Raises `VerificationError` without any.
+    """
+    holding = [evidence for evidence in registry.evidence(version.digest) if evidence.holds]
+    if not holding:
+        raise VerificationError(
+            f"`{version.ref}`",
+            expected="evidence that it holds on some runtime",
+            found="none",
+            hint=f"`lading verify {version.ref}` makes it",
+        )
+    return max(holding, key=lambda evidence: evidence.measured_at)
+
+
 def prove_here(registry: Registry, version: ModelVersion) -> Evidence:
     """Return evidence that a bundle holds on this runtime; verify it if there is none.
 

@@ -68,7 +68,8 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         def listed(tensors: tuple[Tensor, ...]) -> str:
             return ", ".join(f"{tensor.name}: {tensor}" for tensor in tensors)
 
-        return f"Signature({listed(self.inputs)} → {listed(self.outputs)})"
+        tensors = f"{listed(self.inputs)} → {listed(self.outputs)}"
+        return f"Signature({notebook.line(tensors)})"
 
     def _repr_html_(self) -> str | None:
         """Return what a notebook shows, or None without the extra ``hub``."""

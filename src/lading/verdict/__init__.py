@@ -45,8 +45,9 @@ class Verdict(msgspec.Struct, frozen=True):
     unknown: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
+        first = notebook.line(self.reasons[0]) if self.reasons else "no reason"
         more = f" and {len(self.reasons) - 1} more" if len(self.reasons) > 1 else ""
-        return f"Verdict({self.action}: {self.reasons[0] if self.reasons else 'no reason'}{more})"
+        return f"Verdict({self.action}: {first}{more})"
 
     def _repr_html_(self) -> str | None:
         """Return what a notebook shows, or None without the extra ``hub``."""

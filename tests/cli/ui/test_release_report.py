@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from lading.cli.ui.release_report import is_live, proof_text
+from lading.cli.ui.release_report import proof_text
 from lading.release import Plan
+from lading.rollout.by_hand import is_live
 from lading.runtime.host.fingerprint import fingerprint
 from support.recorded_evidence import ELSEWHERE, record_evidence
 

@@ -85,8 +85,8 @@ def history(  # noqa: PLR0913 - one parameter per option
 
 
 def _seal(registry: Registry, name: str, actor: str, reason: str) -> None:
-    from lading.cli.ui.current_release import current_release
     from lading.release import EventDraft
+    from lading.rollout.by_hand import current_release
 
     if registry.releases.keyring is None:
         hint = "name a file with a line `ID SECRET` there"

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
-from lading.cli.ui.parameters import open_registry, registry_option
+from lading.cli.ui.parameters import FILE, open_registry, registry_option
 
 
 @click.command(
     "hub",
     short_help="Show what runs, in a browser.",
     cls=Command,
-    examples=("lading hub", "lading hub --port 9000 --registry postgresql://db/models"),
+    examples=(
+        "lading hub",
+        "lading hub --key-file hub.key",
+        "lading hub --port 9000 --registry postgresql://db/models",
+    ),
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
@@ -26,23 +32,39 @@ from lading.cli.ui.parameters import open_registry, registry_option
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
-    default="warning",
+    default="info",
     help="Lowest level to log.",
 )
+@click.option(
+    "--key-file",
+    type=FILE,
+    help="File with the key that people sign in with to act on releases; without one, pages change nothing. "
+    "LADING_HUB_KEY has the key itself.",
+)
 @registry_option
-def hub(host: str, port: int, log_level: str, registry: str | None) -> None:
+def hub(host: str, port: int, log_level: str, key_file: Path | None, registry: str | None) -> None:
     """Serve pages over the registry until SIGTERM or Ctrl-C.
 
     What needs somebody now, models and their versions, releases, monitoring, alarms, inventory and history.
 
-    They change nothing, need no JavaScript, and load nothing from elsewhere. Everybody who reaches the
-    address can read them. `/api` has the same as JSON.
+    They need no JavaScript, and load nothing from elsewhere. Everybody who reaches the address can read
+    them. `/api` has the same as JSON.
+
+    Who signs in with the key can release a version, and promote, pause, resume, take out of traffic and roll
+    back a release, with a reason that the history keeps. Without a key the pages change nothing.
     """
+    from lading.hub.key import read_key
     from lading.hub.serve import serve
     from lading.logs import set_up_logging
 
+    key = read_key(key_file)
     set_up_logging(log_level)
     with open_registry(registry) as opened:
         serve(
-            opened, host, port, log_level, lambda url: printing.info(f"the hub is at {url}; Ctrl-C stops it")
+            opened,
+            host,
+            port,
+            log_level,
+            lambda url: printing.info(f"the hub is at {url}; Ctrl-C stops it"),
+            key,
         )

@@ -16,14 +16,12 @@ from lading.cli.ui.parameters import (
     allow_option,
     complete_files,
     json_option,
-    open_bundle,
-    open_registry,
+    open_named,
     registry_option,
 )
 from lading.ref import Ref
 
 if TYPE_CHECKING:
-    from lading.bundle import Bundle
     from lading.cli.ui.input_rows import Rows
     from lading.client import Prediction
     from lading.signature import Array, Signature
@@ -149,7 +147,7 @@ def _predict_here(target: Ref | Path, options: dict[str, Any]) -> dict[str, Any]
     from lading.runtime.python.host import this_host
     from lading.trial import answer
 
-    bundle, name = _open(target, options["registry"])
+    bundle, name = open_named(target, options["registry"])
     signature = request_signature(bundle.manifest, bundle.samples())
     if options["sample"]:
         inputs = bundle.samples().inputs
@@ -166,17 +164,6 @@ def _json(prediction: Prediction, model: str) -> dict[str, Any]:
     if prediction.outputs:
         return {**answer, "outputs": prediction.outputs}
     return {**answer, "prediction": prediction.values}
-
-
-def _open(target: Ref | Path, url: str | None) -> tuple[Bundle, str]:
-    """Open the bundle, and name it as a server would: ``iris:3``, or ``iris`` from a directory."""
-    if isinstance(target, Path):
-        bundle = open_bundle(target, url)
-        return bundle, bundle.manifest.name
-    with open_registry(url) as registry:
-        version = registry.resolve(target)
-        # By digest: a tag may have moved since it was resolved.
-        return registry.fetch(Ref(version.name, digest=version.digest)), str(version.ref)
 
 
 def _cast(rows: Rows, signature: Signature) -> dict[str, Array]:

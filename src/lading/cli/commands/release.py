@@ -12,18 +12,16 @@ from lading.cli.ui.command import Command
 from lading.cli.ui.difference_view import difference_line
 from lading.cli.ui.parameters import RefType, change_options, current_actor, open_registry
 from lading.cli.ui.plan_options import plan_of, plan_options
-from lading.cli.ui.release_report import is_live, print_release, proof_text
+from lading.cli.ui.release_report import print_release, proof_text
 from lading.cli.ui.release_view import forecast_lines
 from lading.errors import UsageError
 from lading.ref import Ref
 
 if TYPE_CHECKING:
-    from lading.bundle.difference import Difference
     from lading.evidence import Evidence
     from lading.gates import Gates
     from lading.registry import ModelVersion, Registry
-    from lading.release import Plan, Release
-    from lading.rollout.estimate import Forecast
+    from lading.rollout.begin_by_hand import Begun
 
 
 @click.command(
@@ -64,34 +62,23 @@ def release(ref: Ref, registry: str | None, as_json: bool, **options: Any) -> No
     plan = plan_of(options, live_gates)
     # Every usage error has been raised by now; from here on the registry is needed.
     actor = current_actor(options["actor"])
+    from lading.rollout.begin_by_hand import Wish, begin_by_hand
+
     with open_registry(registry) as opened:
         version = opened.resolve(ref)
-        current = opened.releases.current(version.name)
-        if current is not None and _is_done(current, version, plan):
-            print_release(opened, current, None, as_json=as_json)
-            where = "on its way" if current.is_open else "live"
+        wish = Wish(version, plan, actor, options["reason"], gates, options["force"])
+        begun = begin_by_hand(opened, wish, lambda version: _prove(opened, version))
+        started, current = begun.release, begun.before
+        if begun.evidence is None:
+            print_release(opened, started, None, as_json=as_json)
+            where = "on its way" if started.is_open else "live"
             printing.info(f"`{version.ref}` is {where} already; nothing was changed")
             return
-        _check_plan(current, version, plan, actor)
-        differences = _compare(opened, version, current, force=options["force"])
-        evidence, gates_met = _prove(opened, version, gates, current)
-        # Before anything has changed: what fails here has begun nothing.
-        forecast = _outlook(opened, plan, current)
-        started = opened.releases.begin(
-            version.name,
-            version.version,
-            plan,
-            actor=actor,
-            runtime=evidence.fingerprint.id,
-            reason=options["reason"],
-            # What was judged and compared is what is replaced: proving has taken seconds.
-            after=current.number if current is not None else 0,
-            force=options["force"],
-        )
-        print_release(opened, started, evidence, differences, forecast, as_json=as_json)
-        if differences and current is not None:
-            printing.info(difference_line(f"{version.name}:{current.live}", str(version.ref), differences))
-        _print_notes(opened, started, evidence, gates_met, superseded=current, forecast=forecast)
+        print_release(opened, started, begun.evidence, begun.differences, begun.forecast, as_json=as_json)
+        if begun.differences and current is not None:
+            live = f"{version.name}:{current.live}"
+            printing.info(difference_line(live, str(version.ref), begun.differences))
+        _print_notes(opened, begun, begun.evidence)
         if plan.mode == "live" and live_gates:
             printing.info("the gates under `[live]` have no effect without `--canary`, `--shadow` or `--ab`")
 
@@ -105,58 +92,17 @@ def _gates(path: Path | None) -> tuple[Gates | None, dict[str, float]]:
     return Gates.read(path), read_live(path)
 
 
-def _is_done(current: Release, version: ModelVersion, plan: Plan) -> bool:
-    """Return whether this release was begun before: sent once more, it would begin its evidence again."""
-    if plan.mode == "live":
-        return is_live(current, version.version)
-    return current.is_open and current.candidate == version.version and current.plan.is_same(plan)
-
-
-def _check_plan(current: Release | None, version: ModelVersion, plan: Plan, actor: str) -> None:
-    """Raise what the registry would raise for this release, before the proof, which takes seconds."""
-    from lading.release import begin
-
-    # The time and the runtime do not matter for the check.
-    begin(current, version.name, version.version, plan, actor=actor, at="", runtime=None)
-
-
-def _compare(
-    registry: Registry, version: ModelVersion, current: Release | None, *, force: bool
-) -> tuple[Difference, ...]:
-    """Return in what a version differs from the live one; raise if callers may notice it, unless `force`."""
-    if current is None or current.live is None:
-        return ()
-    live = registry.resolve(Ref(version.name, version=current.live))
-    return registry.releases.check.compare(version, live, force=force)
-
-
-def _prove(
-    registry: Registry, version: ModelVersion, gates: Gates | None, current: Release | None
-) -> tuple[Evidence, tuple[str, ...]]:
-    """Return evidence that the version holds, and the names of the gates that it meets."""
-    from lading.rollout.preflight import check_gates, prove_anywhere
+def _prove(registry: Registry, version: ModelVersion) -> Evidence:
+    from lading.rollout.preflight import prove_anywhere
 
     with printing.spinner(f"proving {version.ref}"):
-        evidence = prove_anywhere(registry, version)
-    if gates is None:
-        return evidence, ()
-    live = None
-    if current is not None and current.live is not None:
-        live = registry.resolve(Ref(version.name, version=current.live))
-    return evidence, check_gates(gates, version, evidence, live)
+        return prove_anywhere(registry, version)
 
 
-def _print_notes(
-    registry: Registry,
-    release: Release,
-    evidence: Evidence,
-    gates_met: tuple[str, ...],
-    *,
-    superseded: Release | None,
-    forecast: Forecast | None,
-) -> None:
+def _print_notes(registry: Registry, begun: Begun, evidence: Evidence) -> None:
+    release, superseded, forecast = begun.release, begun.before, begun.forecast
     proof = proof_text(registry, release, evidence)
-    gates = f"; gates met: {', '.join(gates_met)}" if gates_met else ""
+    gates = f"; gates met: {', '.join(begun.gates_met)}" if begun.gates_met else ""
     if superseded is not None and superseded.is_open:
         candidate = f"{release.name}:{superseded.candidate}"
         printing.info(f"release {superseded.number} (`{candidate}`) is superseded by this one")
@@ -175,16 +121,3 @@ def _print_notes(
     if registry.fleet.lease_holder("rollout") is None:
         printing.info("no process drives it yet: start `lading serve` or `lading rollout run`")
     printing.info(f"next: lading rollout watch {release.name}")
-
-
-def _outlook(registry: Registry, plan: Plan, before: Release | None) -> Forecast | None:
-    """Return how long a release will take, by the traffic of the one before; None if it is live at once."""
-    from lading.clock import unix_time
-    from lading.rollout.estimate import PROFILE_S, outlook
-
-    if before is None or plan.mode == "live":
-        return None
-    now = registry.fleet.now()
-    since = max(now - PROFILE_S, unix_time(before.step_started_at))
-    windows = registry.traffic.windows(before.name, before.number, since)
-    return outlook(plan, [window for window in windows if window.version == before.live], now, since)

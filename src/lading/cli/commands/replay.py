@@ -13,6 +13,7 @@ from lading.cli.ui.exit_codes import REFUSED
 from lading.cli.ui.log_options import log_option, opened_log, since_option, until_option, where_option
 from lading.cli.ui.parameters import (
     BundleType,
+    ShareType,
     allow_option,
     json_option,
     open_bundle,
@@ -23,25 +24,6 @@ from lading.ref import Ref
 if TYPE_CHECKING:
     from lading.bundle import Bundle
     from lading.monitor.replay import Replay
-
-
-class ShareType(click.ParamType):  # type: ignore[type-arg]
-    """A share of rows: ``1%`` or ``0.01``."""
-
-    name = "share"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the share as a number from 0 to 1."""
-        if isinstance(value, float):
-            return value
-        text = str(value).strip()
-        try:
-            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        except ValueError:
-            share = -1.0
-        if not 0 <= share <= 1:
-            self.fail(f"expected a share such as `1%` or `0.01`, found `{value}`", param, ctx)
-        return share
 
 
 @click.command(

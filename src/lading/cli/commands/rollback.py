@@ -10,7 +10,7 @@ from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.difference_view import difference_line
 from lading.cli.ui.parameters import NameType, change_options, current_actor, number_option, open_registry
-from lading.cli.ui.release_report import is_live, print_release, proof_text
+from lading.cli.ui.release_report import print_release, proof_text
 from lading.ref import Ref
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lading.evidence import Evidence
     from lading.registry import ModelVersion, Registry
     from lading.release import Release
+    from lading.rollout.by_hand import Restored
 
 
 @click.command(
@@ -57,40 +58,37 @@ def rollback(
     A rollback is a new release, which names the runtime that its bundle was proved on. A bundle that was
     never proved on this runtime is verified here first, and refused if it does not hold.
     """
+    from lading.rollout.by_hand import roll_back
+
     with open_registry(registry) as opened:
-        history = opened.releases(name)
-        current = history[0] if history else None
-        target = to if to is not None else _target(opened, name, history, number)
-        if current is not None and is_live(current, target):
-            print_release(opened, current, None, as_json=as_json)
-            printing.info(f"`{name}:{target}` is live already; nothing was changed")
-            return
-        evidence = None
-        # The live version beside a candidate is serving now: nothing may hold up going back to it.
-        if current is None or target != current.live:
-            evidence = _prove(opened, opened.resolve(Ref(name, version=target)))
-        runtime = evidence.fingerprint.id if evidence is not None else None
-        # The release is named, because proving has taken seconds in which somebody else may have released.
-        meant = number or (current.number if current is not None else None)
-        restored = opened.releases.rollback(
-            name, release=meant, to=to, actor=current_actor(actor), runtime=runtime, reason=reason
+        done = roll_back(
+            opened,
+            name,
+            number,
+            to=to,
+            actor=current_actor(actor),
+            reason=reason,
+            prove=lambda version: _prove(opened, version),
         )
-        differences = _differences(opened, name, current, target)
-        print_release(opened, restored, evidence, differences, as_json=as_json)
-        replaced = current.candidate or current.live if current is not None else None
-        instead = f" in place of `{name}:{replaced}`" if replaced is not None else ""
-        breaking = [difference for difference in differences or () if difference.breaks]
-        if breaking and current is not None:
-            printing.info(difference_line(f"{name}:{current.live}", f"{name}:{target}", breaking))
-        proof = proof_text(opened, restored, evidence)
-        printing.info(f"`{name}:{restored.live}` is live again{instead}; {proof}")
-        printing.info(f"next: lading history {name}")
+        _print_done(opened, done, as_json=as_json)
 
 
-def _target(registry: Registry, name: str, history: list[Release], number: int | None) -> int:
-    from lading.release.undo import rollback_target, rollbacks
-
-    return rollback_target(name, history, rollbacks(registry.releases.events(name)), number=number)
+def _print_done(registry: Registry, done: Restored, *, as_json: bool) -> None:
+    name, target, current = done.release.name, done.target, done.before
+    if not done.changed:
+        print_release(registry, done.release, None, as_json=as_json)
+        printing.info(f"`{name}:{target}` is live already; nothing was changed")
+        return
+    differences = _differences(registry, name, current, target)
+    print_release(registry, done.release, done.evidence, differences, as_json=as_json)
+    replaced = current.candidate or current.live if current is not None else None
+    instead = f" in place of `{name}:{replaced}`" if replaced is not None else ""
+    breaking = [difference for difference in differences or () if difference.breaks]
+    if breaking and current is not None:
+        printing.info(difference_line(f"{name}:{current.live}", f"{name}:{target}", breaking))
+    proof = proof_text(registry, done.release, done.evidence)
+    printing.info(f"`{name}:{done.release.live}` is live again{instead}; {proof}")
+    printing.info(f"next: lading history {name}")
 
 
 def _differences(

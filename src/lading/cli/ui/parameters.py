@@ -217,6 +217,25 @@ def open_registry(url: str | None) -> Registry:
     return Registry.open(registry_url(url))
 
 
+class ShareType(click.ParamType):  # type: ignore[type-arg]
+    """A share of rows: ``1%`` or ``0.01``."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the share as a number from 0 to 1."""
+        if isinstance(value, float):
+            return value
+        text = str(value).strip()
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 1:
+            self.fail(f"expected a share such as `1%` or `0.01`, found `{value}`", param, ctx)
+        return share
+
+
 def open_bundle(source: Ref | Path, registry: str | None) -> Bundle:
     """Open a bundle from its directory or the registry; every rule of the format is checked."""
     if isinstance(source, Path):
@@ -225,6 +244,17 @@ def open_bundle(source: Ref | Path, registry: str | None) -> Bundle:
         return Bundle.open(source)
     with open_registry(registry) as opened:
         return opened.fetch(source)
+
+
+def open_named(source: Ref | Path, registry: str | None) -> tuple[Bundle, str]:
+    """Open a bundle, and name it as a server would: ``iris:3``, or ``iris`` from a directory."""
+    if isinstance(source, Path):
+        bundle = open_bundle(source, registry)
+        return bundle, bundle.manifest.name
+    with open_registry(registry) as opened:
+        version = opened.resolve(source)
+        # By digest: a tag may have moved since it was resolved.
+        return opened.fetch(Ref(version.name, digest=version.digest)), str(version.ref)
 
 
 def _not_packed(value: str, ctx: click.Context | None) -> HintedUsageError:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from lading.cli.ui.parameters import FILE
+from lading.errors import InvalidSetting
 
 if TYPE_CHECKING:
     from lading.release import HeaderRule, Mode, Plan
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 # Options that mean nothing for a release straight to live.
 _ONLY_GRADUAL = ("hold", "min_requests", "no_traffic_timeout", "rules")
 
@@ -27,10 +26,12 @@ class DurationType(click.ParamType):  # type: ignore[type-arg]
         """Parse a time into seconds."""
         if isinstance(value, float):
             return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)", str(value).strip())
-        if match is None:
-            self.fail(f"expected a time such as `60s`, `5m` or `1h`, found `{value}`", param, ctx)
-        return float(match[1]) * _UNITS[match[2] or "s"]
+        from lading.release.plan_text import read_duration
+
+        try:
+            return read_duration(str(value))
+        except InvalidSetting as error:
+            self.fail(f"expected {error.expected}, found {error.found}", param, ctx)
 
 
 class StepsType(click.ParamType):  # type: ignore[type-arg]
@@ -44,14 +45,12 @@ class StepsType(click.ParamType):  # type: ignore[type-arg]
         """Parse rising percentages."""
         if isinstance(value, tuple):
             return value
+        from lading.release.plan_text import read_steps
+
         try:
-            steps = tuple(int(step.strip().removesuffix("%")) for step in str(value).split(","))
-        except ValueError:
-            steps = ()
-        rising = list(steps) == sorted(set(steps))
-        if not steps or not rising or not all(1 <= step <= 100 for step in steps):
-            self.fail(f"expected rising percentages such as `5,25,50,100`, found `{value}`", param, ctx)
-        return steps
+            return read_steps(str(value))
+        except InvalidSetting as error:
+            self.fail(f"expected {error.expected}, found {error.found}", param, ctx)
 
 
 class RuleType(click.ParamType):  # type: ignore[type-arg]

@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from lading.rollout.estimate import Forecast
 
 
-def is_live(current: Release, version: int) -> bool:
-    """Return whether the release has ended with `version` live, so that nothing is left to do."""
-    return not current.is_open and current.live == version
-
-
 def print_release(
     registry: Registry,
     release: Release,

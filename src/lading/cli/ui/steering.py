@@ -1,4 +1,4 @@
-"""One move of a release by hand, as `lading rollout promote`, `pause` and `resume` make it."""
+"""One act of a person on a release, as `lading rollout promote`, `pause`, `resume` and `abort` do it."""
 
 from __future__ import annotations
 
@@ -6,36 +6,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lading.cli.ui import printing, release_view
-from lading.cli.ui.current_release import current_release
 from lading.cli.ui.parameters import open_registry
 
 if TYPE_CHECKING:
+    from lading.registry import Registry
     from lading.release import Release
-    from lading.rollout import Move
+    from lading.rollout.by_hand import Done
 
 
-def apply_by_hand(
-    name: str,
-    url: str | None,
-    choose: Callable[[Release], Move | None],
-    *,
-    number: int | None = None,
-    as_json: bool,
-) -> None:
-    """Apply the move that `choose` returns for the current release of a model, and print the result.
-
-    `number` is that of the release which is meant. If `choose` returns None, nothing is left to do.
-    """
-    from lading.registry.releases import check_number
-    from lading.rollout import apply
-
+def act_by_hand(url: str | None, act: Callable[[Registry], Done], *, as_json: bool) -> None:
+    """Do what `act` does to the registry at `url`, and print the release that comes of it."""
     with open_registry(url) as registry:
-        release = current_release(registry, name)
-        check_number(name, release, number)
-        move = choose(release)
-        moved = release if move is None else apply(registry, release, move)
-    print_moved(moved, as_json=as_json)
-    if move is None:
+        done = act(registry)
+    print_moved(done.release, as_json=as_json)
+    if not done.changed:
         printing.info("nothing was changed")
 
 

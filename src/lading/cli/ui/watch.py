@@ -31,8 +31,8 @@ _VERDICT_STYLES = {"promote": "bold green", "hold": "yellow", "roll_back": "bold
 
 def current_snapshot(registry: Registry, name: str) -> Snapshot:
     """Return a snapshot of the current release of a model. Raises `ModelNotFound`, `VersionNotFound`."""
-    from lading.cli.ui.current_release import current_release
     from lading.rollout import WindowReader
+    from lading.rollout.by_hand import current_release
     from lading.rollout.estimate import Estimator
     from lading.rollout.snapshot import take_snapshot
 

@@ -44,7 +44,11 @@ class HistoryState(msgspec.Struct, frozen=True, kw_only=True):
             check_name(model)
         if kind:
             one_of("`kind`", kind, KINDS_OF_EVENTS)
-        return cls(model=model, kind=kind, actor=query.get("actor", "").strip(), below=_below(query))
+        actor = query.get("actor", "").strip()
+        # PostgreSQL takes none in a text, and so nobody's name has one.
+        if "\0" in actor:
+            raise UsageError("`actor`", expected="a name", found=f"`{actor[:_LONGEST_TEXT]}`")
+        return cls(model=model, kind=kind, actor=actor, below=_below(query))
 
     @property
     def is_limited(self) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
-from lading.release import Release
+from lading.hub.views.act import Act, next_step, possible_acts
+from lading.release import Event, Release
 from lading.rollout.snapshot import SideStats, Snapshot
 from lading.verdict.reasons import Weight, weight_of
 
@@ -19,7 +22,9 @@ class Reason(msgspec.Struct, frozen=True):
 class ReleasePage(msgspec.Struct, frozen=True, kw_only=True):
     """The release. ``age_s`` is how long its step has lasted; ``driver`` is empty if no process drives it.
 
-    ``outputs`` has the most frequent answers with the share that live and the candidate gave them.
+    ``outputs`` has the most frequent answers with the share that live and the candidate gave them. ``acts``
+    is what a person may do to it as it stands, and ``next_step`` where a promotion leads. ``events`` are its
+    last ones, newest first, and ``last_event`` is the position of the model's newest.
     """
 
     release: Release
@@ -34,10 +39,14 @@ class ReleasePage(msgspec.Struct, frozen=True, kw_only=True):
     differed: int
     dropped: int
     outputs: list[tuple[str, float | None, float | None]]
+    acts: list[Act]
+    next_step: str
+    events: list[Event]
+    last_event: int
 
 
-def release_page(snapshot: Snapshot) -> ReleasePage:
-    """Return the page of a release."""
+def release_page(snapshot: Snapshot, events: Sequence[Event]) -> ReleasePage:
+    """Return the page of a release; `events` are the last of its model, newest first."""
     verdict = snapshot.verdict
     return ReleasePage(
         release=snapshot.release,
@@ -52,4 +61,8 @@ def release_page(snapshot: Snapshot) -> ReleasePage:
         differed=snapshot.shadow.differed + snapshot.shadow.failed,
         dropped=snapshot.shadow.dropped,
         outputs=snapshot.frequent_outputs(),
+        acts=possible_acts(snapshot.release),
+        next_step=next_step(snapshot.release),
+        events=[event for event in events if event.number == snapshot.release.number],
+        last_event=events[0].seq if events else 0,
     )

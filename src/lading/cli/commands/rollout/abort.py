@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import click
 
-from lading.cli.ui import printing
 from lading.cli.ui.command import Command
-from lading.cli.ui.current_release import current_release
-from lading.cli.ui.parameters import NameType, change_options, current_actor, number_option, open_registry
-from lading.cli.ui.steering import print_moved
+from lading.cli.ui.parameters import NameType, change_options, current_actor, number_option
+from lading.cli.ui.steering import act_by_hand
 
 
 @click.command(
@@ -30,14 +28,9 @@ def abort(
 
     If it is out already, nothing is changed. Refused if the release went live: `lading rollback` undoes that.
     """
-    from lading.registry.releases import check_number
+    from lading.rollout.by_hand import Meant, abort
 
-    who, why = current_actor(actor), reason or "by hand"
-    with open_registry(registry) as opened:
-        current = current_release(opened, name)
-        check_number(name, current, number)
-        is_out = current.state == "rolled_back"
-        moved = current if is_out else opened.releases.abort(name, release=number, actor=who, reason=why)
-    print_moved(moved, as_json=as_json)
-    if is_out:
-        printing.info("nothing was changed")
+    meant, who = Meant(number), current_actor(actor)
+    act_by_hand(
+        registry, lambda opened: abort(opened, name, meant, actor=who, reason=reason), as_json=as_json
+    )

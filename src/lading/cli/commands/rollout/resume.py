@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import NameType, change_options, current_actor, number_option
-from lading.cli.ui.steering import apply_by_hand
-
-if TYPE_CHECKING:
-    from lading.release import Release
-    from lading.rollout import Move
+from lading.cli.ui.steering import act_by_hand
 
 
 @click.command(
@@ -31,11 +25,9 @@ def resume(
 
     If it is not paused, nothing is changed.
     """
-    from lading.rollout import resumed
+    from lading.rollout.by_hand import Meant, resume
 
-    who = current_actor(actor)
-
-    def choose(release: Release) -> Move | None:
-        return None if release.state == "running" else resumed(release, who, reason)
-
-    apply_by_hand(name, registry, choose, number=number, as_json=as_json)
+    meant, who = Meant(number), current_actor(actor)
+    act_by_hand(
+        registry, lambda opened: resume(opened, name, meant, actor=who, reason=reason), as_json=as_json
+    )

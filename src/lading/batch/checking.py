@@ -1,0 +1,99 @@
+"""Whether a finished run is what its manifest says: its files, their bytes, every row once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from lading.batch.inputs import find_inputs, sha256_of
+from lading.batch.ledger import MANIFEST, STATE, Manifest, read_manifest
+from lading.batch.plan import make_plan
+from lading.batch.scoring import Scorer, Written
+from lading.bundle import Bundle
+from lading.errors import BatchChanged
+from lading.runtime.python.host import DEFAULT_HOST, PythonHost
+
+
+class BatchCheck(msgspec.Struct, frozen=True):
+    """What was looked at: files of the output, rows that they hold, and parts that were scored again."""
+
+    manifest: Manifest
+    files: int
+    rescored: int
+
+
+def check_output(folder: Path) -> BatchCheck:
+    """Check the files of a run against its manifest. Raises `BatchChanged` for the first that differs."""
+    manifest = read_manifest(folder)
+    names = {MANIFEST}
+    rows = 0
+    files = 0
+    for part in manifest.parts:
+        rows += part.rows
+        for written in (part.output, part.rejected):
+            if written is not None:
+                _check_file(folder, written)
+                names.add(written.name)
+                files += 1
+        kept = sum(written.rows for written in (part.output, part.rejected) if written is not None)
+        if kept != part.rows:
+            raise BatchChanged(
+                f"part of `{part.file}`", expected=f"{part.rows:,} rows in its files", found=f"{kept:,}"
+            )
+    if rows != manifest.rows or rows != manifest.scored + manifest.rejected:
+        raise BatchChanged(f"`{folder}`", expected=f"{manifest.rows:,} rows in parts", found=f"{rows:,}")
+    # A part too many would be read as well by everything that reads a folder.
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in names and not name.startswith(f"{STATE}/"):
+            raise BatchChanged(f"`{folder}`", expected="the files of its manifest", found=f"`{name}` as well")
+    return BatchCheck(manifest, files, 0)
+
+
+def check_against(
+    folder: Path,
+    bundle: Bundle,
+    paths: Sequence[Path],
+    scratch: Path,
+    *,
+    again: int = 0,
+    python: PythonHost = DEFAULT_HOST,
+) -> BatchCheck:
+    """Check a run against its bundle and inputs as well: the plan they make, and `again` parts scored again.
+
+    Raises `BatchChanged` for other inputs, another bundle, or a part whose bytes come out otherwise.
+    """
+    check = check_output(folder)
+    manifest = check.manifest
+    if bundle.digest != manifest.bundle:
+        raise BatchChanged("the bundle", expected=manifest.bundle, found=bundle.digest)
+    inputs = find_inputs(paths)
+    plan = make_plan(inputs.files, bundle.digest, manifest.model, bundle.manifest.signature, manifest.keep)
+    if plan.identity != manifest.plan:
+        raise BatchChanged("the inputs", expected="those of the manifest", found="others, or other ranges")
+    if not again:
+        return check
+    scorer = Scorer(bundle, plan, python)
+    # Spread over the whole run: what goes wrong late would not be seen in the first parts.
+    step = max(1, len(plan.tasks) // again)
+    chosen = list(range(0, len(plan.tasks), step))[:again]
+    try:
+        for at in chosen:
+            done = scorer.score(plan.tasks[at], scratch)
+            part = manifest.parts[at]
+            if (done.output, done.aside) != (part.output, part.rejected):
+                where = f"part `{plan.tasks[at].part}`"
+                raise BatchChanged(where, expected="the bytes of the run", found="others, scored again")
+    finally:
+        scorer.close()
+    return msgspec.structs.replace(check, rescored=len(chosen))
+
+
+def _check_file(folder: Path, written: Written) -> None:
+    path = folder / written.name
+    if not path.is_file():
+        raise BatchChanged(f"`{written.name}`", expected="a file", found="none")
+    if path.stat().st_size != written.size_bytes or sha256_of(path) != written.sha256:
+        raise BatchChanged(f"`{written.name}`", expected="the bytes of the manifest", found="others")

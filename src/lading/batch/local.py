@@ -1,0 +1,170 @@
+"""The local engine: processes of this machine that score parts, each with a model of its own.
+
+A process that ends in the middle costs the part that it was at, which another scores.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from lading.batch.plan import Plan, Task
+from lading.batch.scoring import Done, Scorer
+from lading.bundle import Bundle
+from lading.errors import LadingError, RunFailed
+from lading.runtime.python.host import PythonHost
+
+_TRIES = 3
+
+# A new interpreter for each: a fork would copy the locks of threads, but not the threads that hold them.
+_context = multiprocessing.get_context("spawn")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every process that scores has to know; ``parts`` is the folder that they write to."""
+
+    bundle: Path
+    digest: str
+    plan: Plan
+    parts: Path
+    python: PythonHost
+
+    def scorer(self) -> Scorer:
+        """Open the bundle and have it prove itself in this process."""
+        return Scorer(Bundle.open(self.bundle, digest=self.digest), self.plan, self.python)
+
+
+def score_locally(work: Work, tasks: Sequence[Task], processes: int) -> Iterator[Done]:
+    """Score tasks in up to `processes` processes, or in this one, and iterate over them as they are done.
+
+    Raises `LadingError` for what would fail in any other process as well.
+    """
+    processes = min(processes, len(tasks))
+    if processes <= 1:
+        yield from _score_here(work, tasks)
+        return
+    pool = _Pool(work)
+    try:
+        yield from pool.run(tasks, processes)
+    finally:
+        pool.close()
+
+
+def _score_here(work: Work, tasks: Sequence[Task]) -> Iterator[Done]:
+    if not tasks:
+        return
+    scorer = work.scorer()
+    try:
+        for task in tasks:
+            yield scorer.score(task, work.parts)
+    finally:
+        scorer.close()
+
+
+class _Worker:
+    def __init__(self, work: Work) -> None:
+        self.pipe, end = _context.Pipe()
+        # No daemon: a model of a bundle's own code is a process of this one.
+        self.process = _context.Process(target=_serve, args=(end, work))
+        self.process.start()
+        end.close()
+        self.task: Task | None = None
+
+    def give(self, task: Task) -> None:
+        self.task = task
+        with contextlib.suppress(OSError):  # It has ended, which the next reading finds out.
+            self.pipe.send(task)
+
+
+class _Pool:
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._workers: list[_Worker] = []
+
+    def run(self, tasks: Sequence[Task], processes: int) -> Iterator[Done]:
+        """Iterate over tasks as they are done."""
+        left, tries = deque(tasks), dict.fromkeys((task.part for task in tasks), 0)
+        for _ in range(processes):
+            self._start(left, tries)
+        while self._workers:
+            for pipe in wait([worker.pipe for worker in self._workers]):
+                worker = next(each for each in self._workers if each.pipe is pipe)
+                assert worker.task is not None
+                try:
+                    answer = worker.pipe.recv()
+                except (EOFError, OSError):
+                    self._replace(worker, left, tries)
+                    continue
+                if isinstance(answer, LadingError):
+                    raise answer
+                yield answer
+                self._next(worker, left, tries)
+
+    def _start(self, left: deque[Task], tries: dict[str, int]) -> None:
+        worker = _Worker(self._work)
+        self._workers.append(worker)
+        self._next(worker, left, tries)
+
+    def _next(self, worker: _Worker, left: deque[Task], tries: dict[str, int]) -> None:
+        if not left:
+            self._end(worker)
+            return
+        task = left.popleft()
+        tries[task.part] += 1
+        worker.give(task)
+
+    def _replace(self, worker: _Worker, left: deque[Task], tries: dict[str, int]) -> None:
+        """Have another process do what one that has ended was at."""
+        task = worker.task
+        assert task is not None
+        self._end(worker)
+        code = worker.process.exitcode
+        if tries[task.part] >= _TRIES:
+            how = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
+            raise RunFailed(
+                f"part `{task.part}`",
+                expected="a process that scores it",
+                found=f"{_TRIES} that ended ({how})",
+                hint="is it out of memory? fewer `--processes` need less",
+            )
+        # First of all, so that a part that ends every process is found out soon.
+        left.appendleft(task)
+        self._start(left, tries)
+
+    def _end(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        worker.pipe.close()
+        worker.process.join()
+
+    def close(self) -> None:
+        """End all processes."""
+        for worker in self._workers:  # Empty, unless the run was given up.
+            worker.process.kill()
+            worker.process.join()
+            worker.pipe.close()
+
+
+def _serve(pipe: Connection, work: Work) -> None:
+    """Score tasks until the pipe is closed: the whole life of a process of the pool."""
+    scorer: Scorer | None = None
+    try:
+        while True:
+            try:
+                task = pipe.recv()
+            except EOFError:  # Closed, or the process that asked has ended.
+                return
+            try:
+                scorer = scorer or work.scorer()
+                answer: object = scorer.score(task, work.parts)
+            except LadingError as error:
+                answer = error
+            pipe.send(answer)
+    finally:
+        if scorer is not None:
+            scorer.close()

@@ -1,0 +1,171 @@
+"""A batch run from its inputs to its manifest: planned, scored by an engine, judged, published."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lading.batch.casting import Caster
+from lading.batch.drift import ColumnDrift, drift_of
+from lading.batch.inputs import Inputs, find_inputs, is_unchanged
+from lading.batch.ledger import Ledger, Manifest
+from lading.batch.local import Work, score_locally
+from lading.batch.plan import Plan, make_plan
+from lading.batch.scoring import Done, check_keep
+from lading.batch.tables import open_table
+from lading.bundle import Bundle
+from lading.bundle.requests import request_signature
+from lading.errors import BatchChanged, GateNotMet, InputMissing, NotSupported
+from lading.runtime.host.cpus import cpu_limit
+from lading.runtime.python.host import DEFAULT_HOST, PythonHost
+
+
+class BatchRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run has done. ``seconds`` and ``rows_per_s`` are of this call, 0 if all was done before.
+
+    ``failed`` has the input checks that rows failed, and how many; those rows are scored all the same.
+    """
+
+    manifest: Manifest
+    drift: tuple[ColumnDrift, ...]
+    failed: tuple[tuple[str, int], ...]
+    left_out: tuple[str, ...]
+    resumed: int
+    seconds: float
+    rows_per_s: float
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run goes: columns to keep, processes (0: one for each CPU), and what stops it."""
+
+    keep: tuple[str, ...] = ()
+    processes: int = 0
+    max_rejected: float | None = None
+    refuse_drift: bool = False
+
+
+Progress = Callable[[int, int, int], None]
+"""Called with parts that are done, all parts, and rows so far."""
+
+
+def run_batch(
+    bundle: Bundle,
+    paths: Sequence[Path],
+    folder: Path,
+    options: Options | None = None,
+    *,
+    model: str = "",
+    python: PythonHost = DEFAULT_HOST,
+    progress: Progress | None = None,
+) -> BatchRun:
+    """Score all rows of the files at `paths` into `folder`, or go on with what was begun there.
+
+    Nothing is written before every file has been found to fit, and nothing is published before all is
+    scored. Raises `InputError` for files that do not fit, `BatchChanged`, `DestinationExists`, `GateNotMet`
+    for too many rows set aside or drift, and what loading and running a model raise.
+    """
+    options = options or Options()
+    # Outside of the folder's lock: nothing of a run that is refused is written.
+    inputs = find_inputs(paths)
+    plan = _planned(bundle, inputs, options, model)
+    ledger = Ledger(folder)
+    with ledger.holding():
+        ledger.begin(plan)
+        done = ledger.done(plan)
+        resumed = len(done)
+        began = time.monotonic()
+        left = [task for task in plan.tasks if task.part not in done]
+        processes = options.processes or cpu_limit()
+        work = Work(bundle.path, bundle.digest, plan, ledger.parts, python)
+        for each in score_locally(work, left, processes):
+            ledger.record(each)
+            done[each.part] = each
+            _check_rejected(done, options.max_rejected)
+            if progress is not None:
+                progress(len(done), len(plan.tasks), sum(record.rows for record in done.values()))
+        seconds = time.monotonic() - began
+        # Somebody may have written to a file while it was read.
+        _check_unchanged(inputs)
+        ordered = [done[task.part] for task in plan.tasks]
+        drift = drift_of(bundle.profile, ordered)
+        _check_drift(drift, refuse=options.refuse_drift)
+        manifest = ledger.finished() or ledger.publish(plan, ordered)
+    # Of this call alone: what was done before took no time now.
+    scored_now = sum(done[task.part].rows for task in left)
+    return BatchRun(
+        manifest=manifest,
+        drift=drift,
+        failed=_failed(ordered),
+        left_out=inputs.left_out,
+        resumed=resumed,
+        seconds=seconds if left else 0.0,
+        rows_per_s=scored_now / seconds if left and seconds else 0.0,
+    )
+
+
+def _planned(bundle: Bundle, inputs: Inputs, options: Options, model: str) -> Plan:
+    """Return the plan, once every file is known to have the columns. Raises `InputError`, `NotSupported`."""
+    signature = bundle.manifest.signature
+    if not signature.batched:
+        where = f"`{bundle.manifest.name}`"
+        raise NotSupported(where, expected="a model whose rows are independent", found="another")
+    check_keep(options.keep, signature)
+    caster = Caster(request_signature(bundle.manifest, bundle.samples()))
+    for file in inputs.files:
+        where, table = f"input `{file.name}`", open_table(file)
+        schema = table.schema()
+        if table.groups() == []:
+            continue  # A file without rows has none that does not fit.
+        caster.columns(schema, where)
+        for name in options.keep:
+            if schema is not None and name not in schema.names:
+                raise InputMissing(where, expected=f"column `{name}`, which is to be kept", found="none")
+    return make_plan(inputs.files, bundle.digest, model or bundle.manifest.name, signature, options.keep)
+
+
+def _failed(done: Sequence[Done]) -> tuple[tuple[str, int], ...]:
+    """Return the input checks that rows have failed, the most often failed one first."""
+    counts: dict[str, int] = {}
+    for each in done:
+        for rule, count in each.failed:
+            counts[rule] = counts.get(rule, 0) + count
+    return tuple(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
+
+
+def _check_rejected(done: dict[str, Done], most: float | None) -> None:
+    rows = sum(each.rows for each in done.values())
+    rejected = sum(each.rejected for each in done.values())
+    if most is not None and rejected > most * rows:
+        hint = "the rows and their reasons are below `.lading/parts/rejected`"
+        actual = f"{rejected:,} of {rows:,}"
+        raise GateNotMet("rows set aside", expected=f"at most {100 * most:g} %", found=actual, hint=hint)
+
+
+def _check_unchanged(inputs: Inputs) -> None:
+    """Raise `BatchChanged` if a file is not the one that the plan was made of."""
+    for file in inputs.files:
+        if not is_unchanged(file):
+            where = f"input `{file.name}`"
+            hint = "score a copy that nobody writes to, into another folder"
+            raise BatchChanged(where, expected="the bytes it had at the start", found="others", hint=hint)
+
+
+def _check_drift(drift: Sequence[ColumnDrift], *, refuse: bool) -> None:
+    drifted = [column for column in drift if column.drifted]
+    if refuse and drifted:
+        worst = max(drifted, key=lambda column: column.psi)
+        raise GateNotMet(
+            f"column `{worst.column}`",
+            expected="the distribution of the training data",
+            found=f"another, PSI {worst.psi:.2f}" + (f", and {len(drifted) - 1} more" if drifted[1:] else ""),
+            hint="without `--refuse-drift` the run is published and says so",
+        )
+
+
+def report_values(run: BatchRun) -> dict[str, Any]:
+    """Return a run as JSON output has it."""
+    return msgspec.to_builtins(run)  # type: ignore[no-any-return]

@@ -1,0 +1,166 @@
+"""``lading batch run``: all rows of files, scored once, with those that do not fit set aside."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lading.cli.ui import printing
+from lading.cli.ui.command import Command
+from lading.cli.ui.parameters import (
+    BundleType,
+    ShareType,
+    allow_option,
+    complete_directories,
+    complete_files,
+    json_option,
+    open_named,
+    registry_option,
+)
+from lading.errors import missing_extra
+from lading.ref import Ref
+
+if TYPE_CHECKING:
+    from lading.batch.run import BatchRun, Progress
+
+_MOST_REASONS = 5
+
+
+@click.command(
+    "run",
+    short_help="Score all rows of files into a folder.",
+    cls=Command,
+    examples=(
+        "lading batch run iris:3 --input rows.parquet --output scored",
+        "lading batch run iris:live --input day/ --output scored --keep customer_id --max-rejected 1%",
+    ),
+)
+@click.argument("model", type=BundleType(), metavar="DIR|REF")
+@click.option(
+    "-i",
+    "--input",
+    "inputs",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    shell_complete=complete_files,
+    help="File of rows, or folder of such files; repeatable.",
+)
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    shell_complete=complete_directories,
+    help="Folder to write to; a run that was begun there goes on.",
+)
+@click.option(
+    "--keep", "keep", multiple=True, metavar="COLUMN", help="Column to copy to the output; repeatable."
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 1024),
+    metavar="NUMBER",
+    help="Processes that score, each with a model of its own.  [default: one for each CPU]",
+)
+@click.option(
+    "--max-rejected",
+    type=ShareType(),
+    metavar="SHARE",
+    help="Stop if more rows than this do not fit, such as `1%`.  [default: no limit]",
+)
+@click.option("--refuse-drift", is_flag=True, help="Publish nothing if a column has drifted.")
+@allow_option
+@registry_option
+@json_option
+def run(model: Ref | Path, **options: Any) -> None:
+    """Score every row of the files with a bundle, into Parquet files below DIR.
+
+    Reads .parquet, .arrow, .csv and .jsonl (these also as .gz); columns go by their names. Rows that do not
+    fit are written to DIR/rejected with their reason. The output counts once DIR/manifest.json exists: before
+    that nothing is published, and the same command goes on where a run was stopped.
+    """
+    try:
+        from lading.batch.run import Options, report_values, run_batch
+    except ModuleNotFoundError as error:
+        raise missing_extra("`lading batch`", "monitor", error) from error
+    from lading.runtime.python.host import this_host
+
+    bundle, name = open_named(model, options["registry"])
+    settings = Options(
+        keep=tuple(options["keep"]),
+        processes=options["processes"] or 0,
+        max_rejected=options["max_rejected"],
+        refuse_drift=options["refuse_drift"],
+    )
+    with _progress() as progress:
+        done = run_batch(
+            bundle,
+            options["inputs"],
+            options["folder"],
+            settings,
+            model=name,
+            python=this_host(options["allow"]),
+            progress=progress,
+        )
+    if options["as_json"]:
+        printing.as_json(report_values(done))
+    _tell(done, options["folder"])
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Show on a terminal how many parts are done, how fast, and how long the rest will take."""
+    with printing.steps("scoring") as step:
+        began = time.monotonic()
+
+        def progress(done: int, parts: int, rows: int) -> None:
+            passed = time.monotonic() - began
+            left = passed / done * (parts - done)
+            step(f"{done:,} of {parts:,} parts, {rows / passed:,.0f} rows/s, {left:,.0f} s left")
+
+        yield progress
+
+
+# For people; with `--json` the document on stdout has all of it.
+def _tell(done: BatchRun, folder: Path) -> None:
+    manifest = done.manifest
+    rate = f" at {done.rows_per_s:,.0f} rows/s" if done.rows_per_s else ", all of them before"
+    printing.info(f"scored {manifest.scored:,} of {manifest.rows:,} rows of {manifest.model}{rate}")
+    if done.resumed and done.seconds:
+        printing.info(f"{done.resumed:,} parts had been scored before")
+    for name in done.left_out[:_MOST_REASONS]:
+        printing.info(f"left out: `{name}` is no file of rows")
+    if len(done.left_out) > _MOST_REASONS:
+        printing.info(f"left out: {len(done.left_out) - _MOST_REASONS:,} more files")
+    if manifest.rejected:
+        printing.info(f"set aside: {manifest.rejected:,} rows, in {folder / 'rejected'}")
+        for reason, count in manifest.reasons[:_MOST_REASONS]:
+            printing.info(f"  {count:,} × {reason}")
+    if done.failed:
+        printing.info(f"input checks: rows that fail {len(done.failed):,} of them are scored all the same")
+        for rule, count in done.failed[:_MOST_REASONS]:
+            printing.info(f"  {count:,} × {rule}")
+    _tell_drift(done)
+    printing.info(f"written: {folder}")
+
+
+def _tell_drift(done: BatchRun) -> None:
+    if not done.drift:
+        printing.info("drift: not known; the bundle has no profile of its training data")
+        return
+    drifted = [column for column in done.drift if column.drifted]
+    if not drifted:
+        printing.info(f"drift: none of {len(done.drift):,} columns")
+        return
+    printing.info(f"drift: {len(drifted):,} of {len(done.drift):,} columns are not as in training")
+    for column in sorted(drifted, key=lambda each: -each.psi)[:_MOST_REASONS]:
+        printing.info(f"  {column.column}: PSI {column.psi:.2f}, {column.at_random:.4f} is usual at random")

@@ -1,0 +1,55 @@
+"""``lading batch``: what people type, and what they read."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from support.bundles import linear_bundle
+
+COLUMNS = ("sepal_length", "sepal_width", "petal_length", "petal_width")
+
+
+@pytest.fixture
+def rows(tmp_path):
+    values = np.random.default_rng(0).uniform(0, 7, (100, 4))
+    columns = {name: values[:, at].tolist() for at, name in enumerate(COLUMNS)}
+    columns["petal_width"][4] = None
+    pyarrow.parquet.write_table(pa.table(columns), tmp_path / "rows.parquet")
+    return tmp_path / "rows.parquet"
+
+
+def test_a_model_stands_where_the_command_could(lading, tmp_path, rows):
+    linear_bundle(tmp_path / "iris")
+    out = tmp_path / "out"
+    code, printed, notes = lading("batch", str(tmp_path / "iris"), "--input", str(rows), "--output", str(out))
+    assert (code, printed) == (0, "")
+    assert "scored 99 of 100 rows of iris" in notes
+    assert "1 × column `petal_width`: expected `float32`, found no value" in notes
+    assert "drift: not known; the bundle has no profile of its training data" in notes
+
+
+def test_a_mistyped_command_is_no_model(lading):
+    code, _, notes = lading("batch", "verfy")
+    assert code == 2
+    assert "did you mean `verify`" in notes
+
+
+def test_a_run_as_json_is_one_document(lading, tmp_path, rows):
+    linear_bundle(tmp_path / "iris")
+    arguments = ("--input", str(rows), "--output", str(tmp_path / "out"), "--json")
+    code, printed, _ = lading("batch", "run", str(tmp_path / "iris"), *arguments)
+    assert code == 0
+    assert json.loads(printed)["manifest"]["rejected"] == 1
+
+
+def test_too_many_rows_that_do_not_fit_are_refused(lading, tmp_path, rows):
+    linear_bundle(tmp_path / "iris")
+    arguments = ("--input", str(rows), "--output", str(tmp_path / "out"), "--max-rejected", "0.5%")
+    code, _, notes = lading("batch", str(tmp_path / "iris"), *arguments)
+    assert code == 1
+    assert "rows set aside: expected at most 0.5 %, found 1 of 100" in notes

@@ -1,0 +1,50 @@
+"""The addresses of all pages of a hub, with and without data, as its application lists them.
+
+A page that is added without an example fails the tests that walk over all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+NO_PAGES = ("/api", "/health", "/language", "/static")
+"""What programs read, and what answers with no page."""
+
+SCENE: Mapping[str, tuple[str, ...]] = {
+    "/": ("/",),
+    "/models": ("/models", "/models?q=nothing-has-this-name"),
+    "/models/{name}": ("/models/churn", "/models/credit-default"),
+    "/models/{name}/release": ("/models/churn/release", "/models/credit-default/release"),
+    "/models/{name}/monitoring": (
+        "/models/credit-default/monitoring?since=7d",
+        "/models/fraud-screen/monitoring",
+    ),
+    "/models/{name}/{version:int}": ("/models/churn/4", "/models/parcel-delay/1"),
+    "/inventory": ("/inventory", "/inventory?q=nobody"),
+    "/inventory/{id:path}": ("/inventory/models-1", "/inventory/models-3", "/inventory/models-4"),
+    "/history": ("/history", "/history?kind=refused"),
+    "/history/{name}": ("/history/churn", "/history/parcel-delay"),
+    "/alarms": ("/alarms", "/alarms?model=ticket-topics"),
+}
+"""Examples of each page over `support.hub_scene`."""
+
+
+def pages(app: Starlette) -> list[str]:
+    """Return the paths of the routes that answer with pages."""
+    paths = [route.path for route in app.routes if isinstance(route, Route)]
+    return [path for path in paths if not path.startswith(NO_PAGES)]
+
+
+def examples(app: Starlette) -> list[str]:
+    """Return an address for each state of each page over `support.hub_scene`."""
+    missing = [path for path in pages(app) if path not in SCENE]
+    assert not missing, f"no example in support/hub_routes.py for {missing}"
+    return [address for path in pages(app) for address in SCENE[path]]
+
+
+def empty(app: Starlette) -> list[str]:
+    """Return the address of each page that an empty registry has, and of one that nobody has."""
+    return [*(path for path in pages(app) if "{" not in path), "/models/nobody"]

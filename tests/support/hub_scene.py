@@ -1,0 +1,327 @@
+"""A registry as a team may have it on a Monday at noon, the same each time: for pictures and whole walks.
+
+Five models: one drifts, one has a canary under way, one could not be loaded, one is paused, one only pushed.
+All times are those of a clock that stands still, the database's included.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from sqlalchemy import event
+
+from lading.alarms import Alarm
+from lading.bundle import write_bundle
+from lading.evidence import Check, Evidence, Fingerprint
+from lading.monitor.alerts import AlertState
+from lading.monitor.driver import MonitorDriver
+from lading.profile import Profile
+from lading.profile.encoding import digest as digest_of
+from lading.profile.encoding import encode
+from lading.profile.live import ColumnWindow, LiveCounts
+from lading.profile.measure import measure
+from lading.registry import Registry
+from lading.registry.cache import BundleCache
+from lading.registry.open import open_catalog, open_store
+from lading.registry.records import ModelVersion
+from lading.release import EventDraft, Plan
+from lading.replica import Replica, ReplicaModel
+from lading.signature import Signature, Tensor
+from support.alert_states import firing
+from support.bundles import REQUIREMENTS, linear_draft, linear_model, run_model
+from support.hub_rows import alarm
+from support.live_windows import windows
+
+NOW = 1_796_040_000.0  # 2026-11-30 12:00 UTC
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
+APPLICANT = ("age", "income", "debt_ratio", "savings", "open_loans", "months_at_address")
+MINA, JONAS, ROLLOUT = "mina@bank.example", "jonas@bank.example", "rollout (models-1)"
+COLUMNS = {
+    "credit-default": APPLICANT,
+    "churn": ("tenure", "calls", "complaints", "monthly_fee"),
+    "fraud-screen": ("amount", "hour", "distance_km", "new_device"),
+    "ticket-topics": ("length", "exclamations", "links", "replies"),
+    "parcel-delay": ("weight_kg", "distance_km", "weekday", "stops"),
+}
+LABELS = {
+    "credit-default": ("repaid", "late", "defaulted"),
+    "churn": ("stays", "hesitates", "leaves"),
+    "fraud-screen": ("fine", "review", "fraud"),
+    "ticket-topics": ("billing", "delivery", "other"),
+    "parcel-delay": ("on time", "same day", "late"),
+}
+OWNERS = {"credit-default": "risk@bank.example", "fraud-screen": "risk@bank.example"}
+FINGERPRINTS = tuple(
+    Fingerprint(lading="0.1.0", python=python, onnxruntime="1.32.0", numpy="2.4.6", os=os, arch=arch)
+    for python, os, arch in (("3.11.9", "debian 13", "x86_64"), ("3.12.4", "ubuntu 26.04", "aarch64"))
+)
+
+
+@dataclasses.dataclass
+class Clock:
+    """Says what it is set to."""
+
+    at: float = NOW
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@contextlib.contextmanager
+def scene(folder: Path) -> Iterator[tuple[Registry, Clock]]:
+    """Yield the registry, written to `folder`, and the clock that it and its database go by."""
+    clock, at = Clock(), str(folder / "models")
+    catalog = open_catalog(at)
+
+    def by_the_clock(connection: Any, _record: Any) -> None:
+        # The database's own clock is what says who is silent.
+        connection.create_function("julianday", 1, lambda _: clock.at / DAY + 2440587.5)
+
+    catalog.database.engine.dispose()
+    event.listen(catalog.database.engine, "connect", by_the_clock)
+    registry = Registry(catalog, open_store(None, at), BundleCache(folder / "cache"), clock=clock)
+    with registry:
+        _Scene(registry, clock, folder).play()
+        clock.at = NOW
+        yield registry, clock
+
+
+class _Scene:
+    def __init__(self, registry: Registry, clock: Clock, folder: Path) -> None:
+        self._registry, self._clock, self._folder = registry, clock, folder
+        self._random = random.Random(16)
+
+    def play(self) -> None:
+        """Let a month go by."""
+        for number, name in enumerate(COLUMNS):
+            for version in range(1, 5 if name != "parcel-delay" else 2):
+                self._clock.at = NOW - (30 - 7 * version - number) * DAY
+                self._push(name, version)
+        self._go_live()
+        self._drift()
+        self._canary()
+        self._clock.at = NOW - 3 * HOUR
+        paused = self._registry.releases.begin(
+            "ticket-topics", 4, Plan(mode="canary", steps=(5, 25, 100)), actor=JONAS, reason="new topics"
+        )
+        self._clock.at = NOW - 2 * HOUR
+        self._registry.releases.change(
+            paused,
+            state="paused",
+            event=EventDraft(kind="paused", actor=JONAS, reason="waits for the agents' feedback"),
+        )
+        self._replicas()
+        self._clock.at = NOW
+
+    def _push(self, name: str, version: int) -> None:
+        columns, folder = COLUMNS[name], self._folder / f"{name}-{version}"
+        signature = Signature(
+            inputs=(Tensor(name="X", dtype="float32", shape=("batch", len(columns)), columns=columns),),
+            outputs=(
+                Tensor(name="label", dtype="int64", shape=("batch",)),
+                Tensor(name="probabilities", dtype="float32", shape=("batch", 3), columns=tuple("012")),
+            ),
+        )
+        model, inputs = linear_model(len(columns), seed=version), {"X": applicants(16, 7, len(columns))}
+        from lading.bundle import Samples
+
+        draft = linear_draft(
+            name,
+            features=len(columns),
+            owner=OWNERS.get(name, "growth@bank.example"),
+            labels=False,
+            signature=signature,
+            description=_DESCRIPTIONS[name],
+            metrics={"accuracy": 0.86 + 0.012 * version, "auc": 0.9 + 0.013 * version},
+        )
+        draft = msgspec.structs.replace(draft, labels=dict(zip("012", LABELS[name], strict=True)))
+        samples = Samples(inputs=inputs, outputs=run_model(model, inputs), rows=16)
+        bundle = write_bundle(folder, draft, model=model, samples=samples, requirements=REQUIREMENTS)
+        pushed = self._registry.push(bundle)
+        if name != "parcel-delay":
+            self._prove(pushed)
+
+    def _prove(self, version: ModelVersion) -> None:
+        for at, fingerprint in enumerate(FINGERPRINTS):
+            checks = [Check(check, "passed") for check in ("format", "environment", "golden", "batching")]
+            evidence = Evidence(
+                bundle=version.digest,
+                name=version.name,
+                fingerprint=fingerprint,
+                checks=tuple(checks),
+                numbers={
+                    "latency_p50_ms": 0.31 + at / 10,
+                    "latency_p99_ms": 0.84 + at / 3,
+                    "memory_mb": 74.0,
+                },
+                measured_at="2026-11-25T09:10:00Z",
+            )
+            self._registry.record(evidence)
+
+    def _go_live(self) -> None:
+        begin = self._registry.releases.begin
+        for at, name in enumerate(("credit-default", "churn", "fraud-screen", "ticket-topics")):
+            self._clock.at = NOW - (16 - at) * DAY
+            begin(name, 2, actor=MINA, reason="first release")
+            self._clock.at = NOW - (6 - at) * DAY
+            begin(name, 3, actor=MINA if at % 2 else JONAS, reason="retrained on November")
+
+    def _version(self, name: str, number: int) -> ModelVersion:
+        return self._registry.resolve(f"{name}:{number}")
+
+    def _drift(self) -> None:
+        """Two days of live columns of the credit model, in whose course applicants grow older."""
+        version = self._version("credit-default", 3)
+        manifest = self._registry.manifest(version)
+        self._registry.monitoring.add_profile(*_stored(profile := reference(manifest.signature)))
+        live = LiveCounts(profile, manifest.signature)
+        for hour in range(48, 0, -1):
+            rows = applicants(600, hour, len(APPLICANT), older=1.2 if hour <= 20 else 0.0)
+            live.add({"X": rows}, answers(rows), len(rows))
+            window = ColumnWindow(
+                name="credit-default", version=3, digest=version.digest, release=2, replica="models-1",
+                profile=digest_of(profile), at=NOW - hour * HOUR, seconds=30.0, rows=len(rows), seen=2400,
+                counts=live.drain(), id=f"{hour}",
+            )  # fmt: skip
+            self._registry.monitoring.add_windows([window])
+        for day in range(2):
+            drawn = windows(
+                3, 30, seconds=60, start=NOW - (1.6 - day) * DAY, seed=day, accuracy=0.88, rated=0.4
+            )
+            self._add(drawn, "credit-default", version, 2)
+        self._clock.at = NOW - 4 * MINUTE
+        MonitorDriver(self._registry, "models-1", clock=self._clock, slot_s=HOUR).turn()
+        ended = alarm(
+            "churn", id="churn-1", subject="calls", version=2, began_at=NOW - 9 * DAY,
+            raised_at=NOW - 9 * DAY + HOUR, ended_at=NOW - 8 * DAY,
+            text="`calls` is higher by 0.3 standard deviations", value=0.22,
+        )  # fmt: skip
+        alerts = {state.key: state for state in map(_alert, self._registry.monitoring.alarms())}
+        states = {key: msgspec.json.encode(state).decode() for key, state in alerts.items()}
+        self._registry.monitoring.save("monitor", {}, [], [ended])
+        self._registry.monitoring.save("alerts", states, [], [])
+
+    def _canary(self) -> None:
+        """A canary of the churn model at its second step, with traffic and feedback on both sides."""
+        begin, change = self._registry.releases.begin, self._registry.releases.change
+        self._clock.at = NOW - 50 * MINUTE
+        plan = Plan(mode="canary", steps=(5, 25, 50, 100), hold_s=1800, min_requests=2000)
+        release = begin("churn", 4, plan, actor=MINA, reason="calls of the last week count more")
+        self._clock.at = NOW - 12 * MINUTE
+        reason = "no harm in 2,140 requests"
+        step = EventDraft(kind="step", actor=ROLLOUT, reason=reason, from_="5 %", to="25 %")
+        release = change(release, step=1, event=step)
+        sides = ((3, 6.0, 0.88), (4, 2.0, 0.9))
+        for number, rate, accuracy in sides:
+            drawn = windows(
+                number, rate, seconds=690, start=NOW - 700, seed=3, error=0.0008, accuracy=accuracy, rated=0.2
+            )
+            self._add(drawn, "churn", self._version("churn", number), release.number)
+        self._registry.fleet.lease("rollout", "models-1", 30.0)
+
+    def _add(self, drawn: list[Any], name: str, version: ModelVersion, release: int) -> None:
+        labels = dict(zip("abc", LABELS[name], strict=True))
+        self._registry.traffic.add_windows(
+            [
+                msgspec.structs.replace(
+                    window,
+                    name=name,
+                    release=release,
+                    digest=version.digest,
+                    replica="models-1",
+                    id=f"{name}-{version.version}-{window.at}",
+                    outputs={labels[label]: count for label, count in window.outputs.items()},
+                )
+                for window in drawn
+            ]
+        )
+
+    def _replicas(self) -> None:
+        for number, silent in enumerate((2.0, 1.0, 2.0, 9 * MINUTE), 1):
+            self._clock.at = NOW - silent
+            models = [self._loaded("credit-default", 3), self._loaded("churn", 3), self._loaded("churn", 4)]
+            if number == 2:
+                models = [self._loaded("ticket-topics", 3), self._loaded("ticket-topics", 4)]
+            if number == 3:
+                reason = (
+                    "the golden outputs differ: row 3, `probabilities[fraud]`: expected 0.412, found 0.398"
+                )
+                models = [self._loaded("fraud-screen", 3, state="failed", reason=reason, requests=0)]
+                models.append(self._loaded("fraud-screen", 2))
+            self._registry.fleet.beat(_replica(number, tuple(models)))
+
+    def _loaded(self, name: str, number: int, **changes: Any) -> ReplicaModel:
+        version = self._version(name, number)
+        values = {
+            "name": name, "version": number, "digest": version.digest, "state": "ready", "executes": "no",
+            "purpose": version.purpose, "owner": version.owner, "input_format": "rows",
+            "requests": self._random.randrange(4_000, 90_000), "last_request_at": "2026-11-30T11:59:58Z",
+        }  # fmt: skip
+        return ReplicaModel(**{**values, **changes})
+
+
+_DESCRIPTIONS = {
+    "credit-default": "Whether an applicant pays a loan back, from what the application says.",
+    "churn": "Whether a customer is about to leave, from the last quarter.",
+    "fraud-screen": "Which card payments a person should look at.",
+    "ticket-topics": "What a support ticket is about.",
+    "parcel-delay": "Whether a parcel comes when we said.",
+}
+
+
+def _replica(number: int, models: tuple[ReplicaModel, ...]) -> Replica:
+    packages = {"lading-ml": "0.1.0", "numpy": "2.4.6", "onnxruntime": "1.32.0", "uvicorn": "0.54.0"}
+    return Replica(
+        id=f"models-{number}", host=f"models-{number}.bank.example", address=f"http://models-{number}.bank.example:8000",
+        os="debian 13", kernel="6.12.57", arch="x86_64", cpus=4, memory_bytes=8_589_934_592, python="3.11.9",
+        software="lading 0.1.0", lading="0.1.0", packages=packages, onnxruntime="1.32.0",
+        providers=("CPUExecutionProvider",), fingerprint=FINGERPRINTS[0].id, image=None,
+        started_at="2026-11-24T08:00:00Z", models=models, settings={"workers": "2", "grpc_port": "9000"},
+    )  # fmt: skip
+
+
+def _alert(each: Alarm) -> AlertState:
+    state = firing(
+        model=each.name, kind=each.kind, subject=each.subject, text=each.text, version=each.version,
+        release=each.release, severity="page", route="risk-on-call",
+    )  # fmt: skip
+    sent_at = each.raised_at + MINUTE
+    return msgspec.structs.replace(state, since=each.raised_at, began_at=each.began_at, sent_at=sent_at)
+
+
+def _stored(profile: Profile) -> tuple[str, bytes]:
+    return digest_of(profile), encode(profile)
+
+
+def applicants(count: int, seed: int, columns: int, *, older: float = 0.0) -> np.ndarray[Any, Any]:
+    """Draw rows of plausible numbers; `older` moves the first column, in standard deviations."""
+    rng = np.random.default_rng(seed)
+    drawn = [
+        rng.normal(41 + 13 * older, 13, count).clip(18, 95),
+        rng.lognormal(10.4, 0.6, count) / 1000,
+        rng.beta(2, 6, count),
+        rng.lognormal(1, 1.2, count) * (rng.random(count) > 0.35),
+        rng.poisson(1.4, count),
+        rng.geometric(0.015, count),
+    ]
+    return np.stack(drawn[:columns], axis=1).astype(np.float32)
+
+
+def answers(rows: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    """Return what a model might answer to rows, by their first column."""
+    first = 1 / (1 + np.exp(-(rows[:, 0] - 30) / 12))
+    probabilities = np.stack([first, (1 - first) * 0.6, (1 - first) * 0.4], axis=1).astype(np.float32)
+    return {"label": probabilities.argmax(axis=1).astype(np.int64), "probabilities": probabilities}
+
+
+def reference(signature: Signature) -> Profile:
+    """Return the profile of the training data."""
+    rows = applicants(8000, 1, len(APPLICANT))
+    return measure(signature, {"X": rows}, answers(rows))
