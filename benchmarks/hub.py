@@ -1,7 +1,8 @@
 """What live pages cost the hub: its share of one core while browsers display a release under load.
 
-A real `lading hub` over a registry in which traffic is reported every second; each browser is a stream and the
-requests that the page's script makes. SQLite in a temporary folder, or an empty database with ``--registry``.
+A real `lading hub` over a registry in which traffic is reported every second; each browser is a stream and
+the requests that the page's script makes. SQLite in a temporary folder, or an empty database with
+``--registry``.
 """
 
 from __future__ import annotations

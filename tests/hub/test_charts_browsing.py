@@ -1,4 +1,4 @@
-"""The charts of the monitoring page in a real browser: those of the server, and those that can be read closely."""
+"""The charts of the monitoring page in a real browser: those of the server, and those of uPlot."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def watched(tmp_path):
 
     catalog = open_catalog(str(tmp_path / "registry"))
     version = NewVersion(
-        **{
-            "name": "iris",
-            "digest": DIGEST,
-            "blob": DIGEST,
-            "size_bytes": 1,
-            "purpose": "",
-            "description": "",
-        },
-        **{"owner": "ml@example.com", "pushed_at": "2026-11-30T12:00:00Z", "metrics": {}},
+        name="iris",
+        digest=DIGEST,
+        blob=DIGEST,
+        size_bytes=1,
+        purpose="",
+        description="",
+        owner="ml@example.com",
+        pushed_at="2026-11-30T12:00:00Z",
+        metrics={},
     )
     catalog.versions.add(version, (), lambda: None)
     registry = registry_over(catalog)
@@ -63,8 +63,8 @@ def test_a_chart_along_time_is_drawn_from_the_table_below_it(people, watched, pa
         # The pointer is at one time in all charts, with the values of that time.
         page.locator(".plot .u-over").first.hover()
         legends = page.locator(".plot .u-legend")
-        shown = {legends.nth(at).locator(".u-series").first.inner_text() for at in range(charts.count())}
-        assert len(shown) == 1
+        times = {legends.nth(at).locator(".u-series").first.inner_text() for at in range(charts.count())}
+        assert len(times) == 1
         first = tables.first.locator("tbody tr").first
         assert first.locator("td").first.text_content()
 

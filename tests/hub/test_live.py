@@ -19,7 +19,6 @@ from support.hub_rows import loaded, replica
 from support.hub_server import hub_over
 from support.waiting import wait_until
 
-
 pytestmark = pytest.mark.slow
 
 
@@ -58,9 +57,9 @@ def stream(url: str, page: str = "/", id: str = "", **headers: str) -> Iterator[
 
 def id_of(page: httpx.Response) -> str:
     """Return the id of the content that a page displays."""
-    found = re.search(r'data-live="([0-9a-f]+)"', page.text)
-    assert found
-    return found[1]
+    match = re.search(r'data-live="([0-9a-f]+)"', page.text)
+    assert match
+    return match[1]
 
 
 @pytest.fixture
@@ -213,7 +212,11 @@ def test_a_browser_that_reads_nothing_is_dropped(registry, push, monkeypatch, ca
             await asyncio.Event().wait()
 
         scope = {
-            **{"type": "http", "method": "GET", "path": "/live", "query_string": b"page=/", "headers": []},
+            "type": "http",
+            "method": "GET",
+            "path": "/live",
+            "query_string": b"page=/",
+            "headers": [],
             "root_path": "",
         }
         await make_app(registry, follower)(scope, receive, send)

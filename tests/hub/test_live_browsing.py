@@ -104,7 +104,7 @@ with open(sys.argv[1] + "-shm", "r+b") as index:
     pathlib.Path(sys.argv[2]).touch()
     sys.stdin.readline()
 """
-"""Locks that keep even readers out, as a process holds them that recovers the file (sqlite.org/walformat.html)."""
+"""Locks that keep even readers out, as in a process that recovers the file (sqlite.org/walformat.html)."""
 
 
 def test_pages_are_read_while_another_process_has_the_catalog_locked(people, registry, push, tmp_path):

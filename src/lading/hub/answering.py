@@ -6,6 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -90,7 +91,7 @@ class Answering:
 
         async def answer(request: Request) -> Response:
             if _LIVE in request.headers:
-                # The script of a page that is open: its stream has said that there is something new.
+                # The script of a page that is open: its stream has content that there is something new.
                 key = (self._language(request), request.headers.get("cookie", ""))
                 shared: Response | None = await self.live.page(_address(request), request, key)
                 if shared is not None:
@@ -112,7 +113,11 @@ class Answering:
             return PlainTextResponse("live updates are for the hub's own pages", 403)
         path, _, query = request.query_params.get("page", "")[:_LONGEST_ADDRESS].partition("?")
         scope = {
-            **{"type": "http", "method": "GET", "path": unquote(path), "root_path": "", "headers": []},
+            "type": "http",
+            "method": "GET",
+            "path": unquote(path),
+            "root_path": "",
+            "headers": [],
             "query_string": query.encode(),
         }
         for route, template, view in self._pages:
@@ -120,7 +125,7 @@ class Answering:
             if match == Match.FULL:
                 of = Request({**scope, **changes})
                 last_id = request.headers.get("last-event-id") or request.query_params.get("id", "")
-                return self.live.open(_address(of), lambda: self._watch(of, template, view), last_id)
+                return self.live.open(_address(of), partial(self._watch, of, template, view), last_id)
         return PlainTextResponse("`page`: expected the address of a page of the hub", 404)
 
     def _watch(self, of: Request, template: str, view: View) -> Watch:
@@ -254,16 +259,17 @@ def _address(request: Request) -> str:
 def _content_of(made: Made | LadingError) -> Content:
     """Return content with an id that is equal for what displays alike."""
     if isinstance(made, LadingError):
-        said: Any = (type(made).__name__, made.message, made.hint)
+        content: Any = (type(made).__name__, made.message, made.hint)
     else:
-        said = (made.stale, made.data)
+        content = (made.stale, made.data)
         if isinstance(made.data, msgspec.Struct):
             names = (name for name in made.data.__struct_fields__ if name not in _MOVING)
-            said = (made.stale, {name: getattr(made.data, name) for name in names})
-    return Content(made, hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:16])
+            content = (made.stale, {name: getattr(made.data, name) for name in names})
+    return Content(made, hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:16])
 
 
 def restated(content: Content, failure: str) -> Content:
+    """Return the same content with why it is not newer; an error stays as it is."""
     if isinstance(content.made, LadingError):
         return content
     return _content_of(msgspec.structs.replace(content.made, stale=failure))

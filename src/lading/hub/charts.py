@@ -46,7 +46,7 @@ def words(text: str) -> Markup:
 
 
 def drift_rows(column: ColumnStatus, history: Iterable[ColumnPoint]) -> Markup:
-    """Return the rows of a table of drift over time: when, PSI, that of so few rows without drift, missing, rows.
+    """Return the rows of a table of drift over time: when, PSI, PSI without drift, missing values, rows.
 
     Here and not in a template: there are thousands on a page, and a template takes ten times as long.
     """

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -126,7 +126,7 @@ class Live:
 
     async def _events(
         self, address: str, make_watch: Callable[[], Watch], last_id: str
-    ) -> AsyncIterator[str]:
+    ) -> AsyncGenerator[str, None]:
         watch = self._watches.get(address) or self._watches.setdefault(address, make_watch())
         watch.streams += 1
         self.open_streams += 1
@@ -212,14 +212,15 @@ async def _drawn(watch: Watch, request: Request, content: Content) -> Any:
     return await watch.draw(request, content)
 
 
-async def _full() -> AsyncIterator[str]:
+async def _full() -> AsyncGenerator[str, None]:
     yield f"retry: {_FULL_RETRY_MS}\n\nevent: full\ndata: {MOST_STREAMS}\n\n"
 
 
 class _Events(StreamingResponse):
     """A stream of events. A browser that reads nothing for a while is dropped, and comes back if it lives."""
 
-    def __init__(self, events: AsyncIterator[str]) -> None:
+    def __init__(self, events: AsyncGenerator[str, None]) -> None:
+        self._events = events
         # Proxies keep back what they take for a page.
         headers = {"x-accel-buffering": "no"}
         super().__init__(events, media_type="text/event-stream", headers=headers)
@@ -236,4 +237,4 @@ class _Events(StreamingResponse):
             log.warning("a browser has read no live updates for %g s: it was dropped", _SEND_WITHIN_S)
         finally:
             # Its place is free at once, and not when the garbage collector comes.
-            await self.body_iterator.aclose()  # type: ignore[union-attr]
+            await self._events.aclose()
