@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-NO_PAGES = ("/api", "/health", "/language", "/static")
+NO_PAGES = ("/api", "/health", "/language", "/live", "/static")
 """What programs read, and what answers with no page."""
 
 SCENE: Mapping[str, tuple[str, ...]] = {

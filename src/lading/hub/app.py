@@ -5,19 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.resources import files
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
 from lading.hub.access import Access
 from lading.hub.acting import Acting
-from lading.hub.answering import Answering, View
+from lading.hub.answering import Answering, View, restated
+from lading.hub.assets import Assets
 from lading.hub.drawing import Drawing
 from lading.hub.follower import Follower
 from lading.hub.guard import Compressed, WithHeaders
+from lading.hub.live import Live
 from lading.hub.pages import Pages
 from lading.hub.signing import Signing
 from lading.hub.views.act import ACTS
@@ -30,14 +30,19 @@ def make_app(
     hosts: frozenset[str] = frozenset(),
     access: Access | None = None,
     clock: Callable[[], float] = time.time,
+    ending: Callable[[], bool] = lambda: False,
 ) -> Starlette:
     """Return the application over a registry; `follower` is started and closed by the caller.
 
     Requests for another host than one of `hosts` are refused; without any, none is. Without `access` nobody
-    can sign in, and no page changes anything. Ages are by `clock`.
+    can sign in, and no page changes anything. Ages are by `clock`. `ending` says that the server shuts down,
+    which live updates would keep from it.
     """
-    pages = Pages(registry, clock)
-    answering = Answering(follower, Drawing(registry.where, clock), access or Access())
+    assets = Assets()
+    pages = Pages(registry, clock, lambda: follower.known.failure)
+    live = Live(follower, restated, ending, clock)
+    drawing = Drawing(registry.where, clock, assets.addresses)
+    answering = Answering(follower, drawing, access or Access(), live)
     acting, signing = Acting(registry, pages, answering), Signing(answering)
     views: Mapping[str, tuple[str, View]] = {
         "/": ("home.html", pages.home),
@@ -56,7 +61,7 @@ def make_app(
     }
     app = Starlette(
         routes=[
-            *(Route(path, answering.page(template, view)) for path, (template, view) in views.items()),
+            *(answering.route(path, template, view) for path, (template, view) in views.items()),
             # Before the data of pages: those of a model `a.json` are at `/api/history?model=a.json`.
             *(
                 Route(f"/api/history/{{name}}.{form}", partial(pages.export_history, form=form))
@@ -77,10 +82,12 @@ def make_app(
             Route("/sign-out", signing.sign_out, methods=["POST"]),
             Route("/language/{language}", answering.language),
             Route("/health", answering.health),
-            Mount("/static", StaticFiles(directory=str(files("lading.hub").joinpath("static")))),
+            Route("/live", answering.stream),
+            Route("/static/{file}", assets.answer),
         ],
         exception_handlers={HTTPException: answering.on_error},
     )
+    app.state.live = live
     # Such a redirect would name the host that the request has named.
     app.router.redirect_slashes = False
     app.add_middleware(Compressed)

@@ -33,8 +33,14 @@ from lading.registry import Registry
 class Pages:
     """The views of all pages over one registry. Each returns what its page says, and why not newer."""
 
-    def __init__(self, registry: Registry, clock: Callable[[], float] = time.time) -> None:
-        self._reader = Reader(registry, clock)
+    def __init__(
+        self,
+        registry: Registry,
+        clock: Callable[[], float] = time.time,
+        failure: Callable[[], str] = str,
+    ) -> None:
+        """`failure` returns why the catalog is known not to answer, or nothing."""
+        self._reader = Reader(registry, clock, failure)
 
     def home(self, _request: Request, knowledge: Knowledge) -> tuple[Any, str]:
         """Make the first page."""

@@ -43,14 +43,15 @@ def serve(
     follower = Follower(registry)
     follower.start()
     try:
-        is_local = host in _LOOPBACK or host == "::1"
-        app = make_app(registry, follower, _LOOPBACK if is_local else frozenset(), Access(key))
+        hosts = _LOOPBACK if host in _LOOPBACK or host == "::1" else frozenset()
+        app = make_app(registry, follower, hosts, Access(key), ending=lambda: server.should_exit)
         # What uvicorn tells of itself is not what anybody wants to know at `info`.
         level = "warning" if log_level == "info" else log_level
         config = uvicorn.Config(app, log_level=level, access_log=False, server_header=False, ws="none")
         name = f"[{host}]" if ":" in host else host
+        server = uvicorn.Server(config)
         on_ready(f"http://{name}:{listener.getsockname()[1]}/")
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
     finally:
         follower.close()
         listener.close()
