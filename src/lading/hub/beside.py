@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--log-level", default="info")
     parser.add_argument("--log-format", default="text")
     options = parser.parse_args()
-    from lading.hub.access.key import read_key
+    from lading.hub.key import read_key
     from lading.hub.serve import serve
 
     os.nice(_NICE)
