@@ -201,10 +201,12 @@ def hub_beside(
         hint = "name one by `--registry` or LADING_REGISTRY; servers report to it, and the hub reads it"
         raise UsageError("`--hub`", expected="a registry", found="bundles from directories alone", hint=hint)
     from lading.hub.beside import check_libraries, command
+    from lading.hub.key import read_key
     from lading.hub.listening import listen
     from lading.server import KeptProcess
 
     check_libraries()
+    read_key(None)  # One that cannot be is said here: the process reads it again.
     # Here and not in the process: an address that is taken is said before anything is served.
     with listen(settings.hub_host, settings.hub_port, "`--hub-port`") as listener:
         words = command(listener, settings.hub_host, settings.log_level, settings.log_format)

@@ -37,8 +37,8 @@ _OVERVIEWS = ("/", "/models", "/inventory", "/alarms", "/history")
 # Where a table goes on, and what a page is about. Orders and searches of a table have the same rows again.
 _KEPT_PARAMETERS = frozenset({"below", "before", "page", "since"})
 # Pages that ask what to do. Nothing can be done from a disk.
-_ACTS = re.compile(r"/models/[^/]+/release/.+")
-_LEFT_OUT = re.compile(r"/(language|sign-in|sign-out)(/.*)?")
+_ACTS = re.compile(r"/models/[^/]+/(release/.+|[^/]+/release)")
+_LEFT_OUT = re.compile(r"/(language|sign-in|sign-out|api/openapi\.json)(/.*)?")
 
 OnPage = Callable[[int, str], None]
 """Called with how many pages are done, and the path of the next."""
