@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 
 from lading.hub.app import make_app
@@ -46,7 +47,7 @@ def test_no_route_is_missing_and_none_is_made_up(registry):
 
 def test_the_document_has_what_openapi_wants(pages):
     document = pages.get(PATH).json()
-    assert document == openapi_document()
+    assert document == msgspec.json.decode(msgspec.json.encode(openapi_document()))
     assert document["openapi"].startswith("3.1.")
     operations = [path["get"] for path in document["paths"].values()]
     ids = [operation["operationId"] for operation in operations]
