@@ -88,6 +88,7 @@ def test_every_table_of_monitoring_exists(pages):
     assert refused.count("`") == 2 * len(MONITORING_TABLES) + 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", OPERATIONS)
 def test_every_value_that_the_document_allows_is_taken_and_another_is_refused(pages, path):
     for parameter in openapi_document()["paths"][path]["get"]["parameters"]:

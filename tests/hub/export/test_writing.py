@@ -69,6 +69,7 @@ def full(registry, push):
     return registry
 
 
+@pytest.mark.slow
 def test_every_page_opens_from_the_disk_with_all_that_it_needs(full, tmp_path):
     out = tmp_path / "out"
     done = export(full, out)
@@ -92,6 +93,7 @@ def test_every_page_opens_from_the_disk_with_all_that_it_needs(full, tmp_path):
     assert "ago" not in Page(out / "models" / "iris.html").text
 
 
+@pytest.mark.slow
 def test_the_index_leads_to_every_page_and_says_of_what_it_is(full, tmp_path):
     out = (tmp_path / "out").resolve()
     done = export(full, out)
@@ -119,6 +121,7 @@ def test_histories_are_complete_and_checked(full, tmp_path):
     assert len(rows) == 1 + done.models[0].events
 
 
+@pytest.mark.slow
 def test_a_history_that_was_changed_is_said_to_be_not_whole(lading, full, tmp_path):
     (file,) = Path(full.where).glob("*.db")
     with sqlite3.connect(file) as catalog:
@@ -135,6 +138,7 @@ def test_a_history_that_was_changed_is_said_to_be_not_whole(lading, full, tmp_pa
     assert "not whole" in Page(tmp_path / "out" / "index.html").text
 
 
+@pytest.mark.slow
 def test_the_hashes_hold_and_find_a_changed_file(full, tmp_path):
     out = tmp_path / "out"
     export(full, out)
