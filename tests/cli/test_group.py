@@ -74,7 +74,7 @@ def test_every_example_is_a_valid_command_line(path, command, monkeypatch, tmp_p
 
 
 WITHOUT_JSON = (
-    *(("serve",), ("hub",), ("rollout", "run"), ("monitor", "run")),
+    *(("serve",), ("rollout", "run"), ("monitor", "run")),
     *(("completion",), ("help",), ("monitor", "rules"), ("monitor", "dashboard"), ("monitor", "report")),
 )
 """Commands that keep running, and those that print or write a text for something else."""

@@ -18,6 +18,7 @@ from lading.hub.drawing import Drawing
 from lading.hub.follower import Follower
 from lading.hub.guard import Compressed, WithHeaders
 from lading.hub.live import Live
+from lading.hub.openapi import PATH, openapi_json
 from lading.hub.pages import Pages
 from lading.hub.signing import Signing
 from lading.hub.views.act import ACTS
@@ -71,6 +72,7 @@ def make_app(
                 Route("/api" + ("/home" if path == "/" else path), answering.data(view))
                 for path, (_, view) in views.items()
             ),
+            Route(PATH, openapi_json),
             Route("/api/models/{name}/monitoring.csv", answering.file(pages.monitoring_table)),
             *(
                 Route(f"/models/{{name}}/release/{act}", partial(acting.act, act=act), methods=["POST"])

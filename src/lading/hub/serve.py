@@ -6,12 +6,16 @@ import logging
 import socket
 from collections.abc import Callable
 
-from lading.errors import InvalidSetting, missing_extra
+from lading.errors import missing_extra
 from lading.hub.follower import Follower
+from lading.hub.listening import listen
 from lading.registry import Registry
 
 # What a browser on this machine calls it. Of another address, the proxy in front knows the names.
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+_END_S = 5
+"""How long answers may take that are under way when the hub ends."""
 
 log = logging.getLogger("lading.hub")
 
@@ -23,10 +27,13 @@ def serve(
     log_level: str,
     on_ready: Callable[[str], None],
     key: str | None = None,
+    *,
+    listener: socket.socket | None = None,
 ) -> None:
     """Serve the pages until SIGTERM or Ctrl-C; `on_ready` is called with their address.
 
-    People who have the `key` can act on them; without one, nobody can.
+    People who have the `key` can act on them; without one, nobody can. A `listener` that the caller has
+    opened is used instead of another one.
 
     Raises `ExtraMissing` without the libraries of the extra `hub`, and `InvalidSetting` for an address that
     cannot be listened on.
@@ -39,7 +46,7 @@ def serve(
     except ModuleNotFoundError as error:
         raise missing_extra("`lading hub`", "hub", error) from error
     # The port before the registry: an address that is taken is said at once.
-    listener = _listener(host, port)
+    listener = listener or listen(host, port)
     follower = Follower(registry)
     follower.start()
     try:
@@ -47,7 +54,15 @@ def serve(
         app = make_app(registry, follower, hosts, Access(key), ending=lambda: server.should_exit)
         # What uvicorn tells of itself is not what anybody wants to know at `info`.
         level = "warning" if log_level == "info" else log_level
-        config = uvicorn.Config(app, log_level=level, access_log=False, server_header=False, ws="none")
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            log_level=level,
+            access_log=False,
+            server_header=False,
+            ws="none",
+            timeout_graceful_shutdown=_END_S,
+        )
         name = f"[{host}]" if ":" in host else host
         server = uvicorn.Server(config)
         on_ready(f"http://{name}:{listener.getsockname()[1]}/")
@@ -55,16 +70,3 @@ def serve(
     finally:
         follower.close()
         listener.close()
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(128)
-    except OSError as error:
-        problem = f"`{host}:{port}`: {error.strerror or error}"
-        raise InvalidSetting("`--port`", expected="an address that is free", found=problem) from None
-    return listener
