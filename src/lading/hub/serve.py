@@ -45,6 +45,8 @@ def serve(
     try:
         is_local = host in _LOOPBACK or host == "::1"
         app = make_app(registry, follower, _LOOPBACK if is_local else frozenset(), Access(key))
+        if key is not None and not is_local:
+            log.warning("the key is typed over plain HTTP unless a proxy in front of %s takes TLS off", host)
         # What uvicorn tells of itself is not what anybody wants to know at `info`.
         level = "warning" if log_level == "info" else log_level
         config = uvicorn.Config(app, log_level=level, access_log=False, server_header=False, ws="none")
