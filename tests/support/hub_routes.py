@@ -29,7 +29,10 @@ SCENE: Mapping[str, tuple[str, ...]] = {
     ),
     "/models/{name}/release/pause": ("/models/churn/release/pause",),
     "/models/{name}/release/resume": ("/models/churn/release/resume",),
-    "/models/{name}/release/abort": ("/models/churn/release/abort",),
+    "/models/{name}/release/abort": (
+        "/models/churn/release/abort",
+        "/models/churn/release/abort?release=1&change=1&event=1",
+    ),
     "/models/{name}/release/rollback": (
         "/models/churn/release/rollback",
         "/models/credit-default/release/rollback",

@@ -74,14 +74,7 @@ def make_app(
             ),
             Route(PATH, openapi_json),
             Route("/api/models/{name}/monitoring.csv", answering.file(pages.monitoring_table)),
-            *(
-                Route(f"/models/{{name}}/release/{act}", partial(acting.act, act=act), methods=["POST"])
-                for act in ACTS
-            ),
-            Route("/models/{name}/{version:int}/release", acting.begin, methods=["POST"]),
-            Route("/sign-in", signing.sign_in_page),
-            Route("/sign-in", signing.sign_in, methods=["POST"]),
-            Route("/sign-out", signing.sign_out, methods=["POST"]),
+            *_forms(acting, signing),
             Route("/language/{language}", answering.language),
             Route("/health", answering.health),
             Route("/live", answering.stream),
@@ -95,3 +88,18 @@ def make_app(
     app.add_middleware(Compressed)
     app.add_middleware(WithHeaders, hosts=hosts)
     return app
+
+
+def _forms(acting: Acting, signing: Signing) -> list[Route]:
+    """Return the routes of forms, which alone change something; each checks where it comes from."""
+    return [
+        *(
+            Route(f"/models/{{name}}/release/{act}", partial(acting.act, act=act), methods=["POST"])
+            for act in ACTS
+        ),
+        Route("/models/{name}/{version:int}/release", acting.begin, methods=["POST"]),
+        Route("/sign-in", signing.sign_in_page),
+        Route("/sign-in", signing.sign_in, methods=["POST"]),
+        # By POST as well: a picture on another page shall sign nobody out.
+        Route("/sign-out", signing.sign_out, methods=["POST"]),
+    ]

@@ -50,8 +50,11 @@ def serve(
     follower = Follower(registry)
     follower.start()
     try:
-        hosts = _LOOPBACK if host in _LOOPBACK or host == "::1" else frozenset()
+        is_local = host in _LOOPBACK or host == "::1"
+        hosts = _LOOPBACK if is_local else frozenset()
         app = make_app(registry, follower, hosts, Access(key), ending=lambda: server.should_exit)
+        if key is not None and not is_local:
+            log.warning("the key is typed over plain HTTP unless a proxy in front of %s takes TLS off", host)
         # What uvicorn tells of itself is not what anybody wants to know at `info`.
         level = "warning" if log_level == "info" else log_level
         config = uvicorn.Config(
