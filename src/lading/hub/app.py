@@ -30,13 +30,16 @@ def make_app(
     hosts: frozenset[str] = frozenset(),
     access: Access | None = None,
     clock: Callable[[], float] = time.time,
+    *,
+    log: str = "",
 ) -> Starlette:
     """Return the application over a registry; `follower` is started and closed by the caller.
 
     Requests for another host than one of `hosts` are refused; without any, none is. Without `access` nobody
-    can sign in, and no page changes anything. Ages are by `clock`.
+    can sign in, and no page changes anything. Ages are by `clock`. `log` is the prediction log, by default that
+    of `lading log`.
     """
-    pages = Pages(registry, clock)
+    pages = Pages(registry, clock, log)
     answering = Answering(follower, Drawing(registry.where, clock), access or Access())
     acting, signing = Acting(registry, pages, answering), Signing(answering)
     views: Mapping[str, tuple[str, View]] = {
@@ -53,6 +56,8 @@ def make_app(
         "/history/{name}": ("history.html", pages.model_history),
         "/models/{name}/monitoring": ("monitoring.html", pages.monitoring),
         "/alarms": ("alarms.html", pages.alarms),
+        "/log": ("logs.html", pages.log_index),
+        "/log/{name}": ("log.html", pages.log),
     }
     app = Starlette(
         routes=[
@@ -75,6 +80,10 @@ def make_app(
             Route("/sign-in", signing.sign_in_page),
             Route("/sign-in", signing.sign_in, methods=["POST"]),
             Route("/sign-out", signing.sign_out, methods=["POST"]),
+            *(
+                Route(f"/api/log/{{name}}/records.{form}", answering.file(partial(pages.log_file, form=form)))
+                for form in ("json", "csv")
+            ),
             Route("/language/{language}", answering.language),
             Route("/health", answering.health),
             Mount("/static", StaticFiles(directory=str(files("lading.hub").joinpath("static")))),
