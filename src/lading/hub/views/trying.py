@@ -226,14 +226,14 @@ def _value(field: TryField) -> Any:
     if not text and field.dtype.startswith("float"):
         return None
     try:
-        number = float(text) if field.dtype.startswith("float") else int(text)
-        # JSON has no infinity, so no request could say it.
-        if not math.isfinite(number):
-            raise ValueError(text)
-        return number
-    except (ValueError, OverflowError):
+        number: float = float(text) if field.dtype.startswith("float") else int(text)
+    except ValueError:
+        number = math.nan
+    # JSON has no infinity, so no request could say it.
+    if isinstance(number, float) and not math.isfinite(number):
         expected = "a number" if field.dtype.startswith("float") else "a whole number"
-        raise UsageError(where, expected=expected, found=f"`{shortened(text, 80)}`") from None
+        raise UsageError(where, expected=expected, found=f"`{shortened(text, 80)}`")
+    return number
 
 
 def _open_inference(tensor: Tensor, array: Array) -> dict[str, Any]:
