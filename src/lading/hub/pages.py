@@ -95,9 +95,9 @@ class Pages:
     def begin_now(self, name: str, number: int, before: Seen | None) -> tuple[BeginPage, str]:
         """Make the page that releases a version, over the release as it stands now."""
         answer, last = self._reader.version(name, number), self._reader.last(name)
-        version, evidence = answer.value
+        record = answer.value
         release, events = last.value
-        return begin_page(version, evidence, release, events, before), answer.failure or last.failure
+        return begin_page(record.version, record.evidence, release, events, before), answer.failure or last.failure
 
     def version(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
         """Make the page of one version."""

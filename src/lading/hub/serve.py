@@ -23,10 +23,13 @@ def serve(
     log_level: str,
     on_ready: Callable[[str], None],
     key: str | None = None,
+    *,
+    prediction_log: str = "",
 ) -> None:
     """Serve the pages until SIGTERM or Ctrl-C; `on_ready` is called with their address.
 
-    People who have the `key` can act on them; without one, nobody can.
+    People who have the `key` can act on them; without one, nobody can. `prediction_log` is the log
+    that pages show, by default that of `lading log`.
 
     Raises `ExtraMissing` without the libraries of the extra `hub`, and `InvalidSetting` for an address that
     cannot be listened on.
@@ -44,7 +47,8 @@ def serve(
     follower.start()
     try:
         is_local = host in _LOOPBACK or host == "::1"
-        app = make_app(registry, follower, _LOOPBACK if is_local else frozenset(), Access(key))
+        hosts = _LOOPBACK if is_local else frozenset()
+        app = make_app(registry, follower, hosts, Access(key), log=prediction_log)
         # What uvicorn tells of itself is not what anybody wants to know at `info`.
         level = "warning" if log_level == "info" else log_level
         config = uvicorn.Config(app, log_level=level, access_log=False, server_header=False, ws="none")

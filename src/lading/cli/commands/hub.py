@@ -8,6 +8,7 @@ import click
 
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
+from lading.cli.ui.log_options import log_option
 from lading.cli.ui.parameters import FILE, open_registry, registry_option
 
 
@@ -41,11 +42,15 @@ from lading.cli.ui.parameters import FILE, open_registry, registry_option
     help="File with the key that people sign in with to act on releases; without one, pages change nothing. "
     "LADING_HUB_KEY has the key itself.",
 )
+@log_option
 @registry_option
-def hub(host: str, port: int, log_level: str, key_file: Path | None, registry: str | None) -> None:
+def hub(  # noqa: PLR0913 - one for each option
+    host: str, port: int, log_level: str, key_file: Path | None, log: str | None, registry: str | None
+) -> None:
     """Serve pages over the registry until SIGTERM or Ctrl-C.
 
-    What needs somebody now, models and their versions, releases, monitoring, alarms, inventory and history.
+    What needs somebody now, models and their versions, releases, monitoring, alarms, logged predictions,
+    inventory and history.
 
     They need no JavaScript, and load nothing from elsewhere. Everybody who reaches the address can read
     them. `/api` has the same as JSON.
@@ -56,6 +61,7 @@ def hub(host: str, port: int, log_level: str, key_file: Path | None, registry: s
     from lading.hub.key import read_key
     from lading.hub.serve import serve
     from lading.logs import set_up_logging
+    from lading.settings import log_url
 
     key = read_key(key_file)
     set_up_logging(log_level)
@@ -67,4 +73,5 @@ def hub(host: str, port: int, log_level: str, key_file: Path | None, registry: s
             log_level,
             lambda url: printing.info(f"the hub is at {url}; Ctrl-C stops it"),
             key,
+            prediction_log=log_url(log, registry),
         )
