@@ -1,4 +1,4 @@
-"""Searching a log: newest first over hours, pages without gaps, values as parameters, cut values, and time."""
+"""Searching a log: newest first over hours, pages without gaps, parameters, cut values, and time."""
 
 from __future__ import annotations
 

@@ -246,7 +246,7 @@ class _Search:
             values[group][column] = _cut(text, size, self._limits, is_list=kind.id == "list")
         plain: dict[str, Any] = dict(zip(_OWN_NAMES, own, strict=True))
         plain["time"] /= _US
-        plain["warnings"] = list(plain["warnings"] or ())
+        plain["warnings"] = [text[: self._limits.text] for text in plain["warnings"] or ()]
         return Found(**plain, inputs=values["inputs"], outputs=values["outputs"], more=of - len(shown))
 
     def _conditions(self, hour: int, fields: Mapping[str, Any]) -> tuple[list[str] | None, list[Any]]:
@@ -302,13 +302,17 @@ class _Search:
             return True
         try:
             rows = self._run(
-                f"SELECT id, row, label, epoch_us(labelled_at) FROM ({labels_sql(files)}) "
+                f"SELECT id, row, left(label, {self._limits.text}), CAST(length(label) AS VARCHAR), "
+                f"epoch_us(labelled_at) FROM ({labels_sql(files)}) "
                 "WHERE id IN (SELECT unnest(?::VARCHAR[]))",
                 [[record.id for record in self._records]],
             ).fetchall()
         except duckdb.Error:
             return False
-        labels = {(id, row): (label, at / _US) for id, row, label, at in rows}
+        labels = {
+            (id, row): (_cut(label, size, self._limits, is_list=False), at / _US)
+            for id, row, label, size, at in rows
+        }
         self._records = [
             msgspec.structs.replace(record, label=known[0], labelled_at=known[1])
             if (known := labels.get((record.id, record.row))) is not None
@@ -335,8 +339,9 @@ _OWN_NAMES = (
     "id", "row", "time", "version", "digest", "release", "side", "replica", "status", "error", "latency_s",
     "warnings",
 )  # fmt: skip
-# As microseconds: times of DuckDB need another library in Python.
-_OWN = tuple("epoch_us(time)" if name == "time" else quoted(name) for name in _OWN_NAMES)
+# As microseconds: times of DuckDB need another library in Python. An error may be as long as its model likes.
+_SPECIAL = {"time": "epoch_us(time)", "error": "left(error, 500)"}
+_OWN = tuple(_SPECIAL.get(name, quoted(name)) for name in _OWN_NAMES)
 
 
 def _fields(columns: Mapping[str, Any]) -> dict[str, Any]:
