@@ -198,10 +198,10 @@ def test_without_the_extra_the_page_says_what_to_install(registry, monkeypatch):
 def test_a_search_whose_time_is_up_says_so_and_goes_on(registry, log, monkeypatch):
     add(log, "a")
     log.close()
-    limits = prediction_log._limits(as_file=False)
+    limits = prediction_log.limits_of(as_file=False)
     with monkeypatch.context() as hurried:
         late = msgspec.structs.replace(limits, seconds=0.0)
-        hurried.setattr(prediction_log, "_limits", lambda **_: late)
+        hurried.setattr(prediction_log, "limits_of", lambda **_: late)
         page = get(registry)
     assert "Time was up before a whole hour was searched." in text_of(page)
     assert "No record" not in text_of(page)
@@ -214,7 +214,7 @@ def test_a_search_beside_another_waits_and_then_says_so(registry, log, monkeypat
     log.close()
     monkeypatch.setattr(prediction_log, "_PATIENCE_S", 0.01)
     pages = prediction_log.PredictionLog(str(log.root))
-    with pages._searching, pytest.raises(Exception, match="one search at a time"):
+    with pages.searching, pytest.raises(Exception, match="one search at a time"):
         pages.page("iris", LogState())
     assert pages.page("iris", LogState()).result.records
 

@@ -210,6 +210,14 @@ def test_texts_and_missing_values_are_in_the_request_as_json_has_them(registry, 
     assert "expected `true` or `false`, found `maybe`" in text_of(page(registry, x2="maybe"))
 
 
+def test_a_long_command_is_not_cut(registry, tmp_path):
+    tensors = (Tensor(name="text", dtype="string", shape=("batch",)),)
+    registry.push(typed_bundle(tmp_path / "a", {"text": np.array(["y" * 1990], object)}, tensors, 1))
+    read = data(registry)["trial"]
+    assert len(read["native"]) > 2000
+    assert read["native"] in text_of(page(registry))
+
+
 def test_an_image_is_left_to_a_file(registry, tmp_path):
     tensors = (Tensor(name="image", dtype="float32", shape=("batch", 3, 32, 32)),)
     inputs = {"image": np.zeros((2, 3, 32, 32), np.float32)}

@@ -157,8 +157,8 @@ def read_archive_files(source: BinaryIO, manifest: Manifest, names: Collection[s
         # There is one header that a member can have, so what is here is that, or not this bundle.
         member = members.next()
         if member != _Member(f"{root}/{name}", _FILE, entry.size):
-            found = quote(member.name) if member is not None else "its end"
-            raise ArchiveInvalid(f"the tar of `{manifest.name}`", expected=f"`{name}`", found=found)
+            other = quote(member.name) if member is not None else "its end"
+            raise ArchiveInvalid(f"the tar of `{manifest.name}`", expected=f"`{name}`", found=other)
         data = b"".join(members.content(entry.size))
         digest = hashlib.sha256(data).hexdigest()
         if digest != entry.sha256:

@@ -36,29 +36,13 @@ def make_app(
     """Return the application over a registry; `follower` is started and closed by the caller.
 
     Requests for another host than one of `hosts` are refused; without any, none is. Without `access` nobody
-    can sign in, and no page changes anything. Ages are by `clock`. `log` is the prediction log, by default that
-    of `lading log`.
+    can sign in, and no page changes anything. Ages are by `clock`. `log` is the prediction log, by default
+    that of `lading log`.
     """
     pages = Pages(registry, clock, log)
     answering = Answering(follower, Drawing(registry.where, clock), access or Access())
     acting, signing = Acting(registry, pages, answering), Signing(answering)
-    views: Mapping[str, tuple[str, View]] = {
-        "/": ("home.html", pages.home),
-        "/models": ("models.html", pages.models),
-        "/models/{name}": ("model.html", pages.model),
-        "/models/{name}/release": ("release.html", pages.release),
-        **{f"/models/{{name}}/release/{act}": ("act.html", partial(pages.act, act=act)) for act in ACTS},
-        "/models/{name}/{version:int}/release": ("begin.html", pages.begin),
-        "/models/{name}/{version:int}": ("version.html", pages.version),
-        "/inventory": ("inventory.html", pages.inventory),
-        "/inventory/{id:path}": ("replica.html", pages.replica),
-        "/history": ("history.html", pages.history),
-        "/history/{name}": ("history.html", pages.model_history),
-        "/models/{name}/monitoring": ("monitoring.html", pages.monitoring),
-        "/alarms": ("alarms.html", pages.alarms),
-        "/log": ("logs.html", pages.log_index),
-        "/log/{name}": ("log.html", pages.log),
-    }
+    views = _views(pages)
     app = Starlette(
         routes=[
             *(Route(path, answering.page(template, view)) for path, (template, view) in views.items()),
@@ -95,3 +79,24 @@ def make_app(
     app.add_middleware(Compressed)
     app.add_middleware(WithHeaders, hosts=hosts)
     return app
+
+
+def _views(pages: Pages) -> Mapping[str, tuple[str, View]]:
+    """Return the template and the view of each page by its address; ``/api`` has the same addresses."""
+    return {
+        "/": ("home.html", pages.home),
+        "/models": ("models.html", pages.models),
+        "/models/{name}": ("model.html", pages.model),
+        "/models/{name}/release": ("release.html", pages.release),
+        **{f"/models/{{name}}/release/{act}": ("act.html", partial(pages.act, act=act)) for act in ACTS},
+        "/models/{name}/{version:int}/release": ("begin.html", pages.begin),
+        "/models/{name}/{version:int}": ("version.html", pages.version),
+        "/inventory": ("inventory.html", pages.inventory),
+        "/inventory/{id:path}": ("replica.html", pages.replica),
+        "/history": ("history.html", pages.history),
+        "/history/{name}": ("history.html", pages.model_history),
+        "/models/{name}/monitoring": ("monitoring.html", pages.monitoring),
+        "/alarms": ("alarms.html", pages.alarms),
+        "/log": ("logs.html", pages.log_index),
+        "/log/{name}": ("log.html", pages.log),
+    }

@@ -38,9 +38,7 @@ from lading.settings import log_url
 class Pages:
     """The views of all pages over one registry. Each returns what its page says, and why not newer."""
 
-    def __init__(
-        self, registry: Registry, clock: Callable[[], float] = time.time, log: str = ""
-    ) -> None:
+    def __init__(self, registry: Registry, clock: Callable[[], float] = time.time, log: str = "") -> None:
         self._reader = Reader(registry, clock)
         self._log = PredictionLog(log or log_url(None, registry.where))
 
@@ -97,7 +95,9 @@ class Pages:
         answer, last = self._reader.version(name, number), self._reader.last(name)
         record = answer.value
         release, events = last.value
-        return begin_page(record.version, record.evidence, release, events, before), answer.failure or last.failure
+        return begin_page(
+            record.version, record.evidence, release, events, before
+        ), answer.failure or last.failure
 
     def version(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
         """Make the page of one version."""

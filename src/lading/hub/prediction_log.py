@@ -23,10 +23,11 @@ class PredictionLog:
 
     def __init__(self, where: str) -> None:
         self.where = where
-        self._searching = threading.Lock()
+        self.searching = threading.Lock()
 
     def index(self) -> LogIndex:
         """Return the models that it has records of, or why there is none."""
+        # A log need not exist, and each reason that it does not has its own remedy.
         try:
             models = self._open().models()
         except ExtraMissing:
@@ -62,14 +63,14 @@ class PredictionLog:
             **state.parameters(time.time()), before=Position(*place) if place is not None else None
         )
         # Each may take half a gigabyte: two at once would be more than a small host has to spare.
-        if not self._searching.acquire(timeout=_PATIENCE_S):
+        if not self.searching.acquire(timeout=_PATIENCE_S):
             where = f"prediction log `{self.where}`"
-            found = "others that search it"
-            raise RegistryUnavailable(where, expected="one search at a time", found=found, hint="try again")
+            others = "others that search it"
+            raise RegistryUnavailable(where, expected="one search at a time", found=others, hint="try again")
         try:
-            return search(reader, model, sought, _limits(as_file=as_file))
+            return search(reader, model, sought, limits_of(as_file=as_file))
         finally:
-            self._searching.release()
+            self.searching.release()
 
     def _open(self) -> LogReader:
         try:
@@ -81,7 +82,7 @@ class PredictionLog:
         return open_log(self.where, modest=True)
 
 
-def _limits(*, as_file: bool) -> Limits:
+def limits_of(*, as_file: bool) -> Limits:
     from lading.monitor.log.search import Limits
 
     if as_file:

@@ -279,6 +279,7 @@ class Reader:
         manifest, unread = self.manifest(version)
         if manifest is None:
             return Contents(manifest=None, unread=unread)
+        # Decoded for each page: bytes are a bound for the memory that they take, arrays of texts are none.
         files, unread_files = self._files(version, manifest)
         try:
             profile = samples = None
@@ -291,7 +292,7 @@ class Reader:
         return Contents(manifest=manifest, profile=profile, samples=samples, unread_files=unread_files)
 
     def _files(self, version: ModelVersion, manifest: Manifest) -> tuple[dict[str, bytes], str]:
-        """Return the bytes of profile and samples, of those that are small, and why one is not there."""
+        """Return the bytes of profile and samples, of those that are small, and why one is missing."""
         with self._lock:
             known = self._bundle_files.get(version.digest)
         if known is not None:

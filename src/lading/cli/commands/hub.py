@@ -44,7 +44,7 @@ from lading.cli.ui.parameters import FILE, open_registry, registry_option
 )
 @log_option
 @registry_option
-def hub(  # noqa: PLR0913 - one for each option
+def hub(
     host: str, port: int, log_level: str, key_file: Path | None, log: str | None, registry: str | None
 ) -> None:
     """Serve pages over the registry until SIGTERM or Ctrl-C.

@@ -52,12 +52,12 @@ class LogState(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, query: Mapping[str, str]) -> LogState:
         """Return the state in the parameters of an address. Raises `UsageError`."""
-        given = {name: query[name] for name in cls.__struct_fields__ if query.get(name)}
-        for name, text in given.items():
+        stated = {name: query[name] for name in cls.__struct_fields__ if query.get(name)}
+        for name, text in stated.items():
             if len(text) > _LONGEST_TEXT:
                 raise UsageError(f"`{name}`", expected=f"at most {_LONGEST_TEXT} characters", found="more")
         # Blanks come with what is copied into the form; a value may begin with one.
-        state = cls(**{name: text if name == "value" else text.strip() for name, text in given.items()})
+        state = cls(**{name: text if name == "value" else text.strip() for name, text in stated.items()})
         for name, value, allowed in (
             ("side", state.side, SIDES),
             ("outcome", state.outcome, OUTCOMES),

@@ -86,8 +86,8 @@ class TryState(msgspec.Struct, frozen=True):
         text = query.get("row", "0")
         if not (text.isascii() and text.isdigit() and len(text) < 5):
             raise UsageError("`row`", expected="the number of a golden row", found=f"`{text[:80]}`")
-        given = {at: query[f"x{at}"][: LONGEST_TEXT + 1] for at in range(MOST_FIELDS) if f"x{at}" in query}
-        return cls(int(text), given)
+        values = {at: query[f"x{at}"][: LONGEST_TEXT + 1] for at in range(MOST_FIELDS) if f"x{at}" in query}
+        return cls(int(text), values)
 
 
 def trial(
@@ -134,7 +134,7 @@ def trial(
 def _obstacle(signature: Signature, samples: Samples) -> Obstacle:
     if not signature.independent_rows or not all(tensor.batched for tensor in signature.inputs):
         return "whole"
-    total = 0
+    total = 0  # Values of a row over all inputs: each would be a field of the form.
     for tensor in signature.inputs:
         array = samples.inputs[tensor.name]
         if len(tensor.shape) > 2 or not all(isinstance(size, int) for size in tensor.shape[1:]):
@@ -266,6 +266,7 @@ def _predict(manifest: Manifest, ref: str, options: str) -> str:
 
 def _servers(serving: Sequence[Serving]) -> list[Server]:
     """Return replicas that answer now, with addresses that a link can have: they say them themselves."""
+    # What runs elsewhere as "foreign" has other routes than the commands here.
     servers = []
     for place in serving:
         address = place.replica.address.rstrip("/")

@@ -235,6 +235,7 @@ def _place(place: Serving) -> Place:
 
 
 def _unproved(serving: Sequence[Serving], evidence: Sequence[Evidence]) -> list[Unproved]:
+    # Evidence that fails is known as well: this is about what nobody has looked at.
     known = {each.fingerprint.id for each in evidence}
     replicas: dict[str, list[str]] = {}
     for place in serving:
@@ -261,6 +262,7 @@ def _releases(releases: Sequence[Release], number: int) -> list[ReleaseOf]:
 
 
 def _origin(manifest: Manifest, parent: ModelVersion | None) -> Origin:
+    # What a packer did not state is not guessed; only the commit has two places.
     lineage, training = manifest.lineage or Lineage(), manifest.training
     return Origin(
         data=lineage.data,

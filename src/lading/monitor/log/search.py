@@ -140,6 +140,7 @@ class _Search:
 
     def run(self) -> Result:
         """Go through the hours, the newest first."""
+        # A query cannot be given a time; another thread ends it.
         timer = threading.Timer(self._limits.seconds, self._tables.connection.interrupt)
         timer.daemon = True
         timer.start()
@@ -150,12 +151,13 @@ class _Search:
         finally:
             timer.cancel()
         searched = [hour for hour in self._hours if not left or hour > left[0]]
+        # One more than is wanted was looked for, which says that there are older ones.
         records = self._records[: self._limits.rows]
         older = None
         if len(self._records) > self._limits.rows:
             last = records[-1]
             older = Position(round(last.time * _US), last.id, last.row, last.side or "")
-        elif left:
+        elif left:  # The hour in which time was up is searched again as a whole.
             older = Position((left[0] + HOUR_S) * _US)
         return Result(
             records=records,
@@ -184,6 +186,7 @@ class _Search:
 
     def _search_hour(self, hour: int) -> None:
         paths = self._hours[hour]
+        # Versions have other columns, and so have hours: what can be compared is known for each hour alone.
         described = self._run(f"DESCRIBE {files_sql(paths)}").fetchall()
         source = files_sql(paths, positions=True)
         kinds = self._tables.connection.sql(source)
@@ -207,11 +210,11 @@ class _Search:
     def _read(
         self, records: str, fields: Mapping[str, Any], places: Sequence[tuple[str, int, int]]
     ) -> list[Found]:
-        shown: list[tuple[str, Any]] = []
+        listed: list[tuple[str, Any]] = []
         for group in ("inputs.", "outputs."):
             own = [(name, kind) for name, kind in fields.items() if name.startswith(group)]
-            shown += own[: self._limits.fields]
-        cells = [part for name, kind in shown for part in self._cell(name, kind)]
+            listed += own[: self._limits.fields]
+        cells = [part for name, kind in listed for part in self._cell(name, kind)]
         # The times let DuckDB pass over every row group but those of these records.
         first, last = (limit(at for *_, at in places) / _US for limit in (min, max))
         rows = self._run(
@@ -221,7 +224,7 @@ class _Search:
             "ORDER BY time DESC, id DESC, row DESC, side DESC",
             [[name for name, *_ in places], [row for _, row, _ in places]],
         ).fetchall()
-        return [self._record(row, shown, len(fields)) for row in rows]
+        return [self._record(row, listed, len(fields)) for row in rows]
 
     def _cell(self, name: str, kind: Any) -> tuple[str, str]:
         """Return the SQL of a value as text, cut, and of its length or sizes."""
@@ -237,21 +240,22 @@ class _Search:
         text = f"CAST({value} AS VARCHAR)"
         return f"left({text}, {self._limits.text})", f"CAST(length({text}) AS VARCHAR)"
 
-    def _record(self, row: Sequence[Any], shown: Sequence[tuple[str, Any]], of: int) -> Found:
+    def _record(self, row: Sequence[Any], listed: Sequence[tuple[str, Any]], of: int) -> Found:
         own, cells = row[: len(_OWN)], row[len(_OWN) :]
         values: dict[str, dict[str, str | None]] = {"inputs": {}, "outputs": {}}
-        for at, (name, kind) in enumerate(shown):
+        for at, (name, kind) in enumerate(listed):
             group, _, column = name.partition(".")
             text, size = cells[2 * at : 2 * at + 2]
             values[group][column] = _cut(text, size, self._limits, is_list=kind.id == "list")
         plain: dict[str, Any] = dict(zip(_OWN_NAMES, own, strict=True))
         plain["time"] /= _US
         plain["warnings"] = [text[: self._limits.text] for text in plain["warnings"] or ()]
-        return Found(**plain, inputs=values["inputs"], outputs=values["outputs"], more=of - len(shown))
+        return Found(**plain, inputs=values["inputs"], outputs=values["outputs"], more=of - len(listed))
 
     def _conditions(self, hour: int, fields: Mapping[str, Any]) -> tuple[list[str] | None, list[Any]]:
         """Return conditions with their parameters; no list if no record of the hour can match."""
         sought = self._sought
+        # Each condition with its parameter beside it, so that their order cannot differ.
         conditions, parameters = ["true"], []
         wanted: list[tuple[str, Any]] = [
             ("epoch_us(time) >= ?", None if sought.since is None else round(sought.since * _US)),
@@ -308,7 +312,9 @@ class _Search:
                 [[record.id for record in self._records]],
             ).fetchall()
         except duckdb.Error:
-            return False
+            return (
+                False  # Records without labels are still what was looked for; the page says what is missing.
+            )
         labels = {
             (id, row): (_cut(label, size, self._limits, is_list=False), at / _US)
             for id, row, label, size, at in rows
@@ -389,6 +395,7 @@ def _cut(text: str | None, size: str | None, limits: Limits, *, is_list: bool) -
         return None
     if not is_list:
         return f"{text}… ({int(size):,})" if int(size) > limits.text else text
+    # Sizes of nested lists are "3 × 224": of those never everything is here.
     is_whole = size.isdigit() and int(size) <= limits.values and text.endswith("]")
     inner = text.removeprefix("[").removesuffix("]")
     return inner if is_whole else f"{inner}, … ({size})"
