@@ -246,7 +246,7 @@ def test_a_store_that_does_not_answer_leaves_the_rest_and_is_asked_again(registr
         outage.setattr(registry.store, "open", down)
         text = text_of(browser.get("/models/iris/1"))
         assert "The bundle cannot be read now." in text
-        assert "checks passed" in text
+        assert "check passed" in text
         assert "Whether there is one cannot be read now." in text
     assert "Recorded answer of this golden row" in text_of(browser.get("/models/iris/1"))
     # What has been read once is not read again.

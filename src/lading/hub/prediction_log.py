@@ -83,6 +83,7 @@ class PredictionLog:
 
 
 def limits_of(*, as_file: bool) -> Limits:
+    """Return how much a search returns, and how long it may take, for a page or for a file."""
     from lading.monitor.log.search import Limits
 
     if as_file:
