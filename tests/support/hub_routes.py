@@ -43,6 +43,8 @@ SCENE: Mapping[str, tuple[str, ...]] = {
     "/inventory/{id:path}": ("/inventory/models-1", "/inventory/models-3", "/inventory/models-4"),
     "/history": ("/history", "/history?kind=refused"),
     "/history/{name}": ("/history/churn", "/history/parcel-delay"),
+    "/log": ("/log",),
+    "/log/{name}": ("/log/churn", "/log/churn?since=all&column=inputs.x&value=1"),
     "/alarms": ("/alarms", "/alarms?model=ticket-topics"),
 }
 """Examples of each page over `support.hub_scene`."""

@@ -32,34 +32,21 @@ def make_app(
     access: Access | None = None,
     clock: Callable[[], float] = time.time,
     ending: Callable[[], bool] = lambda: False,
+    log: str = "",
 ) -> Starlette:
     """Return the application over a registry; `follower` is started and closed by the caller.
 
     Requests for another host than one of `hosts` are refused; without any, none is. Without `access` nobody
     can sign in, and no page changes anything. Ages are by `clock`. `ending` says that the server shuts down,
-    which live updates would keep from it.
+    which live updates would keep from it. `log` is the prediction log, by default that of `lading log`.
     """
     assets = Assets()
-    pages = Pages(registry, clock, lambda: follower.known.failure)
+    pages = Pages(registry, clock, lambda: follower.known.failure, log)
     live = Live(follower, restated, ending, clock)
     drawing = Drawing(registry.where, clock, assets.addresses)
     answering = Answering(follower, drawing, access or Access(), live)
     acting, signing = Acting(registry, pages, answering), Signing(answering)
-    views: Mapping[str, tuple[str, View]] = {
-        "/": ("home.html", pages.home),
-        "/models": ("models.html", pages.models),
-        "/models/{name}": ("model.html", pages.model),
-        "/models/{name}/release": ("release.html", pages.release),
-        **{f"/models/{{name}}/release/{act}": ("act.html", partial(pages.act, act=act)) for act in ACTS},
-        "/models/{name}/{version:int}/release": ("begin.html", pages.begin),
-        "/models/{name}/{version:int}": ("version.html", pages.version),
-        "/inventory": ("inventory.html", pages.inventory),
-        "/inventory/{id:path}": ("replica.html", pages.replica),
-        "/history": ("history.html", pages.history),
-        "/history/{name}": ("history.html", pages.model_history),
-        "/models/{name}/monitoring": ("monitoring.html", pages.monitoring),
-        "/alarms": ("alarms.html", pages.alarms),
-    }
+    views = _views(pages)
     app = Starlette(
         routes=[
             *(answering.route(path, template, view) for path, (template, view) in views.items()),
@@ -75,6 +62,10 @@ def make_app(
             Route(PATH, openapi_json),
             Route("/api/models/{name}/monitoring.csv", answering.file(pages.monitoring_table)),
             *_forms(acting, signing),
+            *(
+                Route(f"/api/log/{{name}}/records.{form}", answering.file(partial(pages.log_file, form=form)))
+                for form in ("json", "csv")
+            ),
             Route("/language/{language}", answering.language),
             Route("/health", answering.health),
             Route("/live", answering.stream),
@@ -103,3 +94,24 @@ def _forms(acting: Acting, signing: Signing) -> list[Route]:
         # By POST as well: a picture on another page shall sign nobody out.
         Route("/sign-out", signing.sign_out, methods=["POST"]),
     ]
+
+
+def _views(pages: Pages) -> Mapping[str, tuple[str, View]]:
+    """Return the template and the view of each page by its address; ``/api`` has the same addresses."""
+    return {
+        "/": ("home.html", pages.home),
+        "/models": ("models.html", pages.models),
+        "/models/{name}": ("model.html", pages.model),
+        "/models/{name}/release": ("release.html", pages.release),
+        **{f"/models/{{name}}/release/{act}": ("act.html", partial(pages.act, act=act)) for act in ACTS},
+        "/models/{name}/{version:int}/release": ("begin.html", pages.begin),
+        "/models/{name}/{version:int}": ("version.html", pages.version),
+        "/inventory": ("inventory.html", pages.inventory),
+        "/inventory/{id:path}": ("replica.html", pages.replica),
+        "/history": ("history.html", pages.history),
+        "/history/{name}": ("history.html", pages.model_history),
+        "/models/{name}/monitoring": ("monitoring.html", pages.monitoring),
+        "/alarms": ("alarms.html", pages.alarms),
+        "/log": ("logs.html", pages.log_index),
+        "/log/{name}": ("log.html", pages.log),
+    }

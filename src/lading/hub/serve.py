@@ -20,7 +20,7 @@ _END_S = 5
 log = logging.getLogger("lading.hub")
 
 
-def serve(
+def serve(  # noqa: PLR0913 - what a process is started with
     registry: Registry,
     host: str,
     port: int,
@@ -28,12 +28,14 @@ def serve(
     on_ready: Callable[[str], None],
     key: str | None = None,
     *,
+    prediction_log: str = "",
     listener: socket.socket | None = None,
 ) -> None:
     """Serve the pages until SIGTERM or Ctrl-C; `on_ready` is called with their address.
 
-    People who have the `key` can act on them; without one, nobody can. A `listener` that the caller has
-    opened is used instead of another one.
+    People who have the `key` can act on them; without one, nobody can. `prediction_log` is the log
+    that pages show, by default that of `lading log`. A `listener` that the caller has opened is used instead
+    of another one.
 
     Raises `ExtraMissing` without the libraries of the extra `hub`, and `InvalidSetting` for an address that
     cannot be listened on.
@@ -52,7 +54,14 @@ def serve(
     try:
         is_local = host in _LOOPBACK or host == "::1"
         hosts = _LOOPBACK if is_local else frozenset()
-        app = make_app(registry, follower, hosts, Access(key), ending=lambda: server.should_exit)
+        app = make_app(
+            registry,
+            follower,
+            hosts,
+            Access(key),
+            ending=lambda: server.should_exit,
+            log=prediction_log,
+        )
         if key is not None and not is_local:
             log.warning("the key is typed over plain HTTP unless a proxy in front of %s takes TLS off", host)
         # What uvicorn tells of itself is not what anybody wants to know at `info`.

@@ -11,6 +11,7 @@ from lading.cli.commands.hub_export import export
 from lading.cli.ui import printing
 from lading.cli.ui.command import Group
 from lading.cli.ui.exit_codes import HintedUsageError
+from lading.cli.ui.log_options import log_option
 from lading.cli.ui.parameters import FILE, open_registry, registry_option
 
 
@@ -46,6 +47,7 @@ from lading.cli.ui.parameters import FILE, open_registry, registry_option
     help="File with the key that people sign in with to act on releases; without one, pages change nothing. "
     "LADING_HUB_KEY has the key itself.",
 )
+@log_option
 @registry_option
 @click.pass_context
 def hub(
@@ -55,11 +57,13 @@ def hub(
     port: int,
     log_level: str,
     key_file: Path | None,
+    log: str | None,
     registry: str | None,
 ) -> None:
     """Serve pages over the registry until SIGTERM or Ctrl-C.
 
-    What needs somebody now, models and their versions, releases, monitoring, alarms, inventory and history.
+    What needs somebody now, models and their versions, releases, monitoring, alarms, logged predictions,
+    inventory and history.
 
     They need no JavaScript, and load nothing from elsewhere. Everybody who reaches the address can read
     them. `/api` has the same as JSON.
@@ -73,6 +77,7 @@ def hub(
     from lading.hub.key import read_key
     from lading.hub.serve import serve
     from lading.logs import set_up_logging
+    from lading.settings import log_url
 
     key = read_key(key_file)
     set_up_logging(log_level)
@@ -84,6 +89,7 @@ def hub(
             log_level,
             lambda url: printing.info(f"the hub is at {url}; Ctrl-C stops it"),
             key,
+            prediction_log=log_url(log, registry),
         )
 
 
