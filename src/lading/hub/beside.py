@@ -17,6 +17,8 @@ import sys
 import threading
 
 from lading.errors import LadingError, missing_extra, one_line
+from lading.hub.key import read_key
+from lading.hub.serve import serve
 from lading.logs import set_up_logging
 from lading.registry import Registry
 from lading.settings import registry_url
@@ -49,9 +51,6 @@ def main() -> int:
     parser.add_argument("--log-level", default="info")
     parser.add_argument("--log-format", default="text")
     options = parser.parse_args()
-    from lading.hub.key import read_key
-    from lading.hub.serve import serve
-
     os.nice(_NICE)
     set_up_logging(options.log_level, log_format=options.log_format)
     threading.Thread(target=_end_with_server, name="end with the server", daemon=True).start()

@@ -78,6 +78,7 @@ class Operation(msgspec.Struct, frozen=True):
 
 
 def _choice(name: str, values: Sequence[str], text: str) -> Parameter:
+    # Forms send a choice that nobody made as an empty one.
     return Parameter(name, {"type": "string", "enum": ["", *values]}, text)
 
 
@@ -184,11 +185,12 @@ def openapi_document() -> dict[str, Any]:
     schemas, components = msgspec.json.schema_components(
         [*kinds, Error], ref_template="#/components/schemas/{name}"
     )
+    # By their names: a generic type such as a page of rows is another object at every use.
     by_kind = dict(zip(map(str, kinds), schemas, strict=False))
     return {
         "openapi": _OPENAPI,
         "info": {"title": "The hub of lading", "version": lading.__version__, "description": _ABOUT},
-        # At the root of whoever serves it, the directory of this document's own address being `/api`.
+        # Paths begin at the root of the hub, and not at `/api`, where this document is.
         "servers": [{"url": "/"}],
         "paths": {
             path: {"get": _operation(path, each, by_kind.get(str(each.kind)))}
@@ -224,6 +226,7 @@ def _envelope(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _path_parameters(path: str) -> Iterator[dict[str, Any]]:
     for name in re.findall(r"\{(\w+)\}", path):
+        # Every other part of a path is the name of something.
         schema = {"type": "integer", "minimum": 0} if name == "version" else {"type": "string"}
         yield {"name": name, "in": "path", "required": True, "schema": schema}
 

@@ -63,11 +63,12 @@ def check_replaceable(folder: Path) -> None:
         listed = {line.partition("  ")[2] for line in lines} | {SUMS}
     strange = sorted(present - listed)
     if strange:
-        found = f"`{strange[0][:200]}`, which no export has written"
-        raise UsageError(where, expected="an empty folder, or an earlier export", found=found, hint=_HINT)
+        problem = f"`{strange[0][:200]}`, which no export has written"
+        raise UsageError(where, expected="an empty folder, or an earlier export", found=problem, hint=_HINT)
 
 
 def _write_sums(part: Path) -> None:
+    # In the order of names, so that two exports can be compared line by line.
     lines = []
     for path in sorted(part.rglob("*")):
         if path.is_file():

@@ -205,7 +205,7 @@ class _Writer:
         return not self._models or is_of
 
     async def _page(self, page: Address) -> str | None:
-        """Keep a page as it came and its data; return it, or None if nothing is there by now."""
+        """Keep a page as it came and its data; return it, or None if it no longer exists."""
         answer = await ask(self._app, page, self._language)
         if answer.status == 404:
             # Such as a version that only a foreign server has: the link to it becomes its text.
@@ -216,6 +216,7 @@ class _Writer:
         stale = msgspec.json.decode(data).get("stale")
         if stale:
             raise RegistryUnavailable(f"`{page.path}`", expected="an answer of now", found=str(stale))
+        # As it came: which of its links lead to a file is known only when all pages are read.
         self._keep(page, ".html", answer.body)
         self._write_file(f"{file_of(page)}.json", data)
         parts = page.parts
@@ -238,10 +239,11 @@ class _Writer:
             if check["events"] == len(events):
                 break
         else:
-            found = f"{len(events)} and {check['events']}"
+            counts = f"{len(events)} and {check['events']}"
             raise RunFailed(
-                f"history of `{name}`", expected="one number of events in both readings", found=found
+                f"history of `{name}`", expected="one number of events in both readings", found=counts
             )
+        # From the same events: a second reading could have one more.
         table = events_csv(msgspec.convert(events, list[Event]))
         for form, content in (("json", whole), ("csv", table.encode())):
             address = Address(f"/api/history/{name}.{form}")

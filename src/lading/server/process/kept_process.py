@@ -100,7 +100,7 @@ class KeptProcess:
     def _start(self, now: float) -> None:
         self._started_at = now
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - whoever made this chose the command
+            self._process = subprocess.Popen(  # noqa: S603 - the command of one of ours
                 self._command,
                 stdin=subprocess.PIPE,
                 pass_fds=self._pass_fds,

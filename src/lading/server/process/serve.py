@@ -109,8 +109,7 @@ def serve(
         started.callback(rows.recorder.flush)  # Before the tasks end: they deliver what it shows.
 
         _wait_to_listen(worker, manager, listener)
-        for kept in programs:
-            started.enter_context(watched(kept))
+        _keep_running(programs, started)
         # Last, and therefore the first to end: its answers must be counted before the follower's last report.
         grpc.open()
         started.callback(grpc.close, settings.drain_timeout_s)
@@ -123,6 +122,12 @@ def _set_up_process(settings: ServeSettings, number: int) -> None:
     set_up_logging(settings.log_level, number, settings.log_format)
     show_stacks()
     keep_freed_memory()
+
+
+def _keep_running(programs: Sequence[KeptRunning], started: ExitStack) -> None:
+    # A supervisor keeps them for its workers, which are passed none.
+    for program in programs:
+        started.enter_context(watched(program))
 
 
 def _wait_to_listen(worker: WorkerContext | None, manager: Manager, listener: socket.socket) -> None:
