@@ -91,7 +91,7 @@ class Answering:
 
         async def answer(request: Request) -> Response:
             if _LIVE in request.headers:
-                # The script of a page that is open: its stream has content that there is something new.
+                # The script of a page that is open: its stream has announced something new.
                 key = (self._language(request), request.headers.get("cookie", ""))
                 shared: Response | None = await self.live.page(_address(request), request, key)
                 if shared is not None:

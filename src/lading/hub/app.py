@@ -44,21 +44,7 @@ def make_app(
     drawing = Drawing(registry.where, clock, assets.addresses)
     answering = Answering(follower, drawing, access or Access(), live)
     acting, signing = Acting(registry, pages, answering), Signing(answering)
-    views: Mapping[str, tuple[str, View]] = {
-        "/": ("home.html", pages.home),
-        "/models": ("models.html", pages.models),
-        "/models/{name}": ("model.html", pages.model),
-        "/models/{name}/release": ("release.html", pages.release),
-        **{f"/models/{{name}}/release/{act}": ("act.html", partial(pages.act, act=act)) for act in ACTS},
-        "/models/{name}/{version:int}/release": ("begin.html", pages.begin),
-        "/models/{name}/{version:int}": ("version.html", pages.version),
-        "/inventory": ("inventory.html", pages.inventory),
-        "/inventory/{id:path}": ("replica.html", pages.replica),
-        "/history": ("history.html", pages.history),
-        "/history/{name}": ("history.html", pages.model_history),
-        "/models/{name}/monitoring": ("monitoring.html", pages.monitoring),
-        "/alarms": ("alarms.html", pages.alarms),
-    }
+    views = _views(pages)
     app = Starlette(
         routes=[
             *(answering.route(path, template, view) for path, (template, view) in views.items()),
@@ -93,3 +79,22 @@ def make_app(
     app.add_middleware(Compressed)
     app.add_middleware(WithHeaders, hosts=hosts)
     return app
+
+
+def _views(pages: Pages) -> Mapping[str, tuple[str, View]]:
+    """Return the template and the view of each page, by its path."""
+    return {
+        "/": ("home.html", pages.home),
+        "/models": ("models.html", pages.models),
+        "/models/{name}": ("model.html", pages.model),
+        "/models/{name}/release": ("release.html", pages.release),
+        **{f"/models/{{name}}/release/{act}": ("act.html", partial(pages.act, act=act)) for act in ACTS},
+        "/models/{name}/{version:int}/release": ("begin.html", pages.begin),
+        "/models/{name}/{version:int}": ("version.html", pages.version),
+        "/inventory": ("inventory.html", pages.inventory),
+        "/inventory/{id:path}": ("replica.html", pages.replica),
+        "/history": ("history.html", pages.history),
+        "/history/{name}": ("history.html", pages.model_history),
+        "/models/{name}/monitoring": ("monitoring.html", pages.monitoring),
+        "/alarms": ("alarms.html", pages.alarms),
+    }
