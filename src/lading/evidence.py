@@ -43,6 +43,20 @@ class Check(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
+class GoldenRow(msgspec.Struct, frozen=True, kw_only=True):
+    """How a golden row was answered in one output, expected and found as text, long ones cut.
+
+    ``excess`` is the error as a share of the tolerance, above 1 outside of it; None if no number says how far
+    it is, as with another class.
+    """
+
+    output: str
+    row: int
+    expected: str
+    found: str
+    excess: float | None
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """The checks of one bundle on one runtime."""
 
@@ -52,6 +66,9 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[Check, ...]
     numbers: dict[str, float]  # with units in their names: `latency_p99_ms`
     measured_at: str
+    # The golden rows that agree least, the worst first; none if all answers are the same bits. None if this
+    # was not looked at, as by an older lading.
+    worst: tuple[GoldenRow, ...] | None = None
 
     @property
     def holds(self) -> bool:

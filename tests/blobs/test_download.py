@@ -98,3 +98,24 @@ def test_a_blob_whose_size_changes_between_two_connections_is_refused():
 
     with read_blob(begin, DIGEST, QUICK) as file, pytest.raises(SizeMismatch):
         file.read()
+
+
+def test_a_part_is_read_without_what_is_before_it():
+    server = Server(BODY[:-1] + b"?")
+    with read_blob(server.begin, DIGEST, QUICK) as file:
+        assert file.read(10) == BODY[:10]
+        file.seek(2 * BUFFER_BYTES)
+        assert file.read(10) == BODY[2 * BUFFER_BYTES :][:10]
+        # The end is reached without all bytes, so its digest says nothing.
+        file.read()
+        assert file.tell() == len(BODY)
+    assert server.offsets == [0, 2 * BUFFER_BYTES]
+    assert server.open == 0
+
+
+def test_a_part_whose_connection_breaks_continues_where_it_stopped():
+    server = Server(breaks=(2 * CHUNK,))
+    with read_blob(server.begin, DIGEST, QUICK) as file:
+        file.seek(BUFFER_BYTES)
+        assert file.read() == BODY[BUFFER_BYTES:]
+    assert server.offsets == [0, BUFFER_BYTES, BUFFER_BYTES + 2 * CHUNK]

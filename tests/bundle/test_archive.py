@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lading.bundle import (
+    read_archive_files,
     unpack_tar,
     write_bundle,
 )
 from lading.errors import (
+    ArchiveInvalid,
     DigestMismatch,
     ExternalDataEscapes,
     LadingError,
@@ -128,3 +130,26 @@ def test_a_file_changed_after_opening_is_not_written_into_a_tar(bundle):
         with pytest.raises(DigestMismatch, match=name):
             bundle.write_tar(io.BytesIO())
         (bundle.path / name).write_bytes(data)
+
+
+def test_some_files_are_read_without_the_others(bundle):
+    _, data = tar_of(bundle)
+    names = ("requirements.txt", "samples.npz")
+    # The model between is damaged, and nobody looks at it.
+    model = (bundle.path / "model.onnx").read_bytes()
+    data = data.replace(model, bytes(len(model)))
+    files = read_archive_files(io.BytesIO(data), bundle.manifest, names)
+    assert files == {name: (bundle.path / name).read_bytes() for name in names}
+
+
+def test_a_damaged_file_and_another_bundle_are_refused(bundle, tmp_path):
+    _, data = tar_of(bundle)
+    samples = (bundle.path / "samples.npz").read_bytes()
+    damaged = data.replace(samples, bytes(len(samples)))
+    with pytest.raises(DigestMismatch, match=r"samples\.npz"):
+        read_archive_files(io.BytesIO(damaged), bundle.manifest, ["samples.npz"])
+    other = linear_bundle(tmp_path / "other", "churn", rows=3)
+    with pytest.raises(ArchiveInvalid):
+        read_archive_files(io.BytesIO(data), other.manifest, ["samples.npz"])
+    with pytest.raises(ArchiveInvalid):
+        read_archive_files(io.BytesIO(data[:2000]), bundle.manifest, ["samples.npz"])

@@ -123,6 +123,10 @@ PAGES = {
     "model": (lambda pages: pages.model, asked({"name": "model-0500"})),
     "older": (lambda pages: pages.model, asked({"name": "model-0500"}, below="5")),
     "version": (lambda pages: pages.version, asked({"name": "model-0500", "version": 3})),
+    "tried version": (
+        lambda pages: pages.version,
+        asked({"name": "model-0500", "version": 4}, row="0", x0="1"),
+    ),
     "release": (lambda pages: pages.release, asked({"name": "model-0500"})),
     "pause": (lambda pages: partial(pages.act, act="pause"), asked({"name": "model-0500"})),
     "rollback": (lambda pages: partial(pages.act, act="rollback"), asked({"name": "model-0500"})),

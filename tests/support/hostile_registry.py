@@ -24,6 +24,7 @@ from support.alert_states import firing
 from support.bundles import linear_bundle
 from support.hub_rows import alarm, loaded, replica
 from support.live_columns import report
+from support.predictions import LogMaker, chunk, served
 from support.release_processes import window
 
 CANARY = Plan(mode="canary", steps=(5, 25, 100))
@@ -63,6 +64,32 @@ def fill(registry: Registry, folder: Path, text: str) -> None:
     beat(registry, text)
     count(registry, live, text)
     alert(registry, text)
+    log(folder / "registry" / "log", text)
+
+
+def log(root: Path, text: str) -> None:
+    """Log a request whose id, column, values, error, warning and label are `text`."""
+    column = text[:200].replace("\0", "")
+    signature = Signature(
+        (Tensor(name="X", dtype="string", shape=("batch", 2), columns=(column, "other")),),
+        (Tensor(name="label", dtype="string", shape=("batch",)),),
+    )
+    request = text[:200].encode("latin-1", "replace").decode("latin-1")
+    made = LogMaker(root)
+    made.add(
+        chunk(
+            [request],
+            served=served(signature),
+            side="candidate",
+            ended_at=[time.time()],
+            errors=[text],
+            warnings=[(text, "b")],
+            inputs={"X": np.array([[text, "x"]], object)},
+            outputs={"label": np.array([text], object)},
+        )
+    )
+    made.label(request, text, at=time.time())
+    made.close()
 
 
 def named_bundle(folder: Path, text: str) -> Bundle:

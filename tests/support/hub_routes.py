@@ -29,7 +29,10 @@ SCENE: Mapping[str, tuple[str, ...]] = {
     ),
     "/models/{name}/release/pause": ("/models/churn/release/pause",),
     "/models/{name}/release/resume": ("/models/churn/release/resume",),
-    "/models/{name}/release/abort": ("/models/churn/release/abort",),
+    "/models/{name}/release/abort": (
+        "/models/churn/release/abort",
+        "/models/churn/release/abort?release=1&change=1&event=1",
+    ),
     "/models/{name}/release/rollback": (
         "/models/churn/release/rollback",
         "/models/credit-default/release/rollback",
@@ -40,6 +43,8 @@ SCENE: Mapping[str, tuple[str, ...]] = {
     "/inventory/{id:path}": ("/inventory/models-1", "/inventory/models-3", "/inventory/models-4"),
     "/history": ("/history", "/history?kind=refused"),
     "/history/{name}": ("/history/churn", "/history/parcel-delay"),
+    "/log": ("/log",),
+    "/log/{name}": ("/log/churn", "/log/churn?since=all&column=inputs.x&value=1"),
     "/alarms": ("/alarms", "/alarms?model=ticket-topics"),
 }
 """Examples of each page over `support.hub_scene`."""

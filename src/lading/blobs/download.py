@@ -38,6 +38,7 @@ def read_blob(begin: Callable[[int], Stream], digest: str, retry: Retry) -> Bina
     """Open a blob for reading. `begin` tries once to open it at an offset; it is called immediately.
 
     Instead of the end of the file, the reader raises `DigestMismatch` if the bytes are not those of `digest`.
+    After a seek it does not: the reader of a part has to check it.
     """
     raw = _BlobReader(begin, digest, retry)
     return cast("BinaryIO", io.BufferedReader(raw, BUFFER_BYTES))
@@ -50,6 +51,9 @@ class _BlobReader(io.RawIOBase):
         self._digest = digest
         self._retry = retry
         self._hash = BlobHash()
+        # The next byte that arrives; all before it are in the hash unless some were passed over.
+        self._position = 0
+        self._is_whole = True
         self._stream = retry.run(lambda: begin(0))
         self._size_bytes = self._stream.size_bytes
         # None after a failure: the next read opens the blob again.
@@ -70,6 +74,23 @@ class _BlobReader(io.RawIOBase):
         self._rest = self._rest[count:]
         return count
 
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position - len(self._rest)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go on from another byte, over a new connection; the end is not known before it is reached."""
+        if whence == io.SEEK_END:
+            raise io.UnsupportedOperation("seek from the end of a download")
+        target = offset + (self.tell() if whence == io.SEEK_CUR else 0)
+        if target != self.tell():
+            self._position, self._is_whole = target, False
+            self._rest = memoryview(b"")
+            self._chunks = None
+        return target
+
     def close(self) -> None:
         if not self.closed:
             self._stream.close()
@@ -77,9 +98,9 @@ class _BlobReader(io.RawIOBase):
 
     def _next(self) -> bytes:
         """Return the next chunk, over a new connection if the last one broke; nothing at the checked end."""
-        done = self._hash.size_bytes
+        done = self._position
         if done == self._size_bytes:
-            self._hash.check(self._digest, done)
+            self._check(done)
             return b""
         if self._chunks is None:
             self._reopen(done)
@@ -90,14 +111,20 @@ class _BlobReader(io.RawIOBase):
             if self._size_bytes is not None:
                 raise TransientError(self._other_size(done))
             # The server did not say how many bytes there are: the digest tells whether these are all.
-            self._hash.check(self._digest, done)
+            self._check(done)
             self._size_bytes = done
             return b""
         self._chunks = chunks
         if self._size_bytes is not None and done + len(chunk) > self._size_bytes:
             raise self._other_size(done + len(chunk))
-        self._hash.update(chunk)
+        self._position += len(chunk)
+        if self._is_whole:
+            self._hash.update(chunk)
         return chunk
+
+    def _check(self, size_bytes: int) -> None:
+        if self._is_whole:
+            self._hash.check(self._digest, size_bytes)
 
     def _wait_for(self, chunks: Iterator[bytes]) -> bytes:
         """Return the next chunk. Raises `TransientError` if they come too slowly, one by one as they may."""

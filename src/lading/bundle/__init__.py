@@ -6,7 +6,7 @@ right answers is checked by verify and by the server.
 
 from __future__ import annotations
 
-from lading.bundle.archive import BlobInfo, read_archive_manifest
+from lading.bundle.archive import BlobInfo, read_archive_files, read_archive_manifest
 from lading.bundle.manifest import (
     FORMATS,
     LOCK_FILE,
@@ -43,6 +43,7 @@ __all__ = [
     "Training",
     "add_profile",
     "canonical_json",
+    "read_archive_files",
     "read_archive_manifest",
     "unpack_tar",
     "write_bundle",

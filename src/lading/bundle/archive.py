@@ -7,7 +7,7 @@ reader accepts far more than the format allows. Knows no digests but those in th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -16,6 +16,7 @@ from lading.bundle.manifest import (
     MANIFEST_FILE,
     MAX_MANIFEST_BYTES,
     Manifest,
+    canonical_json,
     check_file_name,
     quote,
     read_manifest,
@@ -137,6 +138,46 @@ def read_archive_manifest(source: BinaryIO, digest: str | None) -> Manifest:
     """
     _, data = _read_start(_MemberReader(source))
     return read_manifest(data, digest)
+
+
+def read_archive_files(source: BinaryIO, manifest: Manifest, names: Collection[str]) -> dict[str, bytes]:
+    """Read some files of a bundle from its tar, whose manifest is known, each checked by its digest.
+
+    What is between them is passed over: `source` is seekable. Raises `ArchiveInvalid` for what is no such
+    tar, and `DigestMismatch`.
+    """
+    root = f"{PREFIX}/{manifest.name}"
+    members = _MemberReader(source)
+    files = {}
+    for name, start in _starts(manifest):
+        if name not in names:
+            continue
+        entry = manifest.files[name]
+        source.seek(start)
+        # There is one header that a member can have, so what is here is that, or not this bundle.
+        member = members.next()
+        if member != _Member(f"{root}/{name}", _FILE, entry.size):
+            other = quote(member.name) if member is not None else "its end"
+            raise ArchiveInvalid(f"the tar of `{manifest.name}`", expected=f"`{name}`", found=other)
+        data = b"".join(members.content(entry.size))
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != entry.sha256:
+            raise DigestMismatch(f"`{name}`", expected=f"`{entry.sha256}`", found=f"`{digest}`")
+        files[name] = data
+    return files
+
+
+def _starts(manifest: Manifest) -> Iterator[tuple[str, int]]:
+    """Iterate over the files of a bundle in the order of its tar, with where the header of each begins."""
+    size = len(canonical_json(manifest))
+    position = BLOCK * (len(_directories(manifest.name)) + 1) + size + len(_padding(size))
+    folder = ""
+    for name in sorted(manifest.files, key=_place):
+        if "/" in name and folder != (folder := name.partition("/")[0]):
+            position += BLOCK
+        yield name, position
+        length = manifest.files[name].size
+        position += BLOCK + length + len(_padding(length))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from lading.hub.drawing import Drawing
 from lading.hub.follower import Follower
 from lading.hub.guard import Compressed, WithHeaders
 from lading.hub.live import Live
+from lading.hub.openapi import PATH, openapi_json
 from lading.hub.pages import Pages
 from lading.hub.signing import Signing
 from lading.hub.views.act import ACTS
@@ -31,15 +32,16 @@ def make_app(
     access: Access | None = None,
     clock: Callable[[], float] = time.time,
     ending: Callable[[], bool] = lambda: False,
+    log: str = "",
 ) -> Starlette:
     """Return the application over a registry; `follower` is started and closed by the caller.
 
     Requests for another host than one of `hosts` are refused; without any, none is. Without `access` nobody
     can sign in, and no page changes anything. Ages are by `clock`. `ending` says that the server shuts down,
-    which live updates would keep from it.
+    which live updates would keep from it. `log` is the prediction log, by default that of `lading log`.
     """
     assets = Assets()
-    pages = Pages(registry, clock, lambda: follower.known.failure)
+    pages = Pages(registry, clock, lambda: follower.known.failure, log)
     live = Live(follower, restated, ending, clock)
     drawing = Drawing(registry.where, clock, assets.addresses)
     answering = Answering(follower, drawing, access or Access(), live)
@@ -57,15 +59,13 @@ def make_app(
                 Route("/api" + ("/home" if path == "/" else path), answering.data(view))
                 for path, (_, view) in views.items()
             ),
+            Route(PATH, openapi_json),
             Route("/api/models/{name}/monitoring.csv", answering.file(pages.monitoring_table)),
+            *_forms(acting, signing),
             *(
-                Route(f"/models/{{name}}/release/{act}", partial(acting.act, act=act), methods=["POST"])
-                for act in ACTS
+                Route(f"/api/log/{{name}}/records.{form}", answering.file(partial(pages.log_file, form=form)))
+                for form in ("json", "csv")
             ),
-            Route("/models/{name}/{version:int}/release", acting.begin, methods=["POST"]),
-            Route("/sign-in", signing.sign_in_page),
-            Route("/sign-in", signing.sign_in, methods=["POST"]),
-            Route("/sign-out", signing.sign_out, methods=["POST"]),
             Route("/language/{language}", answering.language),
             Route("/health", answering.health),
             Route("/live", answering.stream),
@@ -81,8 +81,23 @@ def make_app(
     return app
 
 
+def _forms(acting: Acting, signing: Signing) -> list[Route]:
+    """Return the routes of forms, which alone change something; each checks where it comes from."""
+    return [
+        *(
+            Route(f"/models/{{name}}/release/{act}", partial(acting.act, act=act), methods=["POST"])
+            for act in ACTS
+        ),
+        Route("/models/{name}/{version:int}/release", acting.begin, methods=["POST"]),
+        Route("/sign-in", signing.sign_in_page),
+        Route("/sign-in", signing.sign_in, methods=["POST"]),
+        # By POST as well: a picture on another page shall sign nobody out.
+        Route("/sign-out", signing.sign_out, methods=["POST"]),
+    ]
+
+
 def _views(pages: Pages) -> Mapping[str, tuple[str, View]]:
-    """Return the template and the view of each page, by its path."""
+    """Return the template and the view of each page by its address; ``/api`` has the same addresses."""
     return {
         "/": ("home.html", pages.home),
         "/models": ("models.html", pages.models),
@@ -97,4 +112,6 @@ def _views(pages: Pages) -> Mapping[str, tuple[str, View]]:
         "/history/{name}": ("history.html", pages.model_history),
         "/models/{name}/monitoring": ("monitoring.html", pages.monitoring),
         "/alarms": ("alarms.html", pages.alarms),
+        "/log": ("logs.html", pages.log_index),
+        "/log/{name}": ("log.html", pages.log),
     }

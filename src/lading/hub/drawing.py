@@ -13,10 +13,11 @@ from markupsafe import Markup
 from lading import units
 from lading.clock import iso_time, unix_time
 from lading.hub import charts
+from lading.hub.prediction_log import MOST_DOWNLOADED
 from lading.hub.views.act import BUTTONS, LONGEST_REASON, PROBLEMS
 from lading.hub.views.begin import MODES_OF_FORM, USUAL_HOLD, USUAL_STEPS
 from lading.hub.views.inventory import MODELS_SHOWN
-from lading.hub.words import LANGUAGES, Translate, translator, visible
+from lading.hub.words import LANGUAGES, Translate, translator, visible, whole
 from lading.profile.described import share_text
 from lading.registry.catalog.releases import SEARCHED_EVENTS
 from lading.replica import GONE_AFTER_S
@@ -123,6 +124,9 @@ class Drawing:
         self._environment.globals.update(alarm_kinds=ALARM_KINDS, translated=_translated)
         self._environment.globals.update(size=units.size, short=_short, share=units.weight, quoted=quoted)
         self._environment.globals.update(charts=charts, assets=assets, ages=AGES, live="")
+        self._environment.globals.update(
+            charts=charts, most_downloaded=MOST_DOWNLOADED, iso=iso_time, whole=whole
+        )
         self._environment.globals.update(buttons=BUTTONS, problems=PROBLEMS, longest_reason=LONGEST_REASON)
         self._environment.globals.update(
             modes_of_form=MODES_OF_FORM, usual_steps=USUAL_STEPS, usual_hold=USUAL_HOLD

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +14,7 @@ from starlette.responses import Response
 from lading.errors import LadingError, UsageError
 from lading.hub.answering import error_answer, json_answer
 from lading.hub.knowledge import Knowledge
+from lading.hub.prediction_log import PredictionLog
 from lading.hub.reading import Answer, Reader
 from lading.hub.spreadsheet import csv_text
 from lading.hub.views import history, inventory
@@ -20,14 +22,17 @@ from lading.hub.views.act import Act, ActPage, Seen, act_page, possible_acts
 from lading.hub.views.alarms import AlarmsState, alarms_page, read_alerts
 from lading.hub.views.begin import BeginPage, begin_page
 from lading.hub.views.home import home
+from lading.hub.views.log import LogState, records_table
 from lading.hub.views.models import COLUMNS, model_page, models
 from lading.hub.views.monitoring import PERIODS, MonitoringState, monitoring_page, tables
 from lading.hub.views.release import release_page
 from lading.hub.views.tables import TableState, one_of
+from lading.hub.views.trying import TryState
 from lading.hub.views.versions import version_page
 from lading.monitor.status import ModelStatus
 from lading.ref import check_name
 from lading.registry import Registry
+from lading.settings import log_url
 
 
 class Pages:
@@ -38,9 +43,11 @@ class Pages:
         registry: Registry,
         clock: Callable[[], float] = time.time,
         failure: Callable[[], str] = str,
+        log: str = "",
     ) -> None:
-        """`failure` returns why the catalog is known not to answer, or nothing."""
+        """`failure` returns why the catalog is known not to answer, or nothing; `log` is a prediction log."""
         self._reader = Reader(registry, clock, failure)
+        self._log = PredictionLog(log or log_url(None, registry.where))
 
     def home(self, _request: Request, knowledge: Knowledge) -> tuple[Any, str]:
         """Make the first page."""
@@ -93,17 +100,22 @@ class Pages:
     def begin_now(self, name: str, number: int, before: Seen | None) -> tuple[BeginPage, str]:
         """Make the page that releases a version, over the release as it stands now."""
         answer, last = self._reader.version(name, number), self._reader.last(name)
-        version, evidence = answer.value
+        record = answer.value
         release, events = last.value
-        return begin_page(version, evidence, release, events, before), answer.failure or last.failure
+        return begin_page(
+            record.version, record.evidence, release, events, before
+        ), answer.failure or last.failure
 
     def version(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
         """Make the page of one version."""
         name = check_name(request.path_params["name"])
         answer = self._reader.version(name, request.path_params["version"])
-        version, evidence = answer.value
-        manifest, unread = self._reader.manifest(version)
-        return version_page(knowledge, version, manifest, evidence, unread), answer.failure
+        contents = self._reader.contents(answer.value.version)
+        record, manifest = answer.value, contents.manifest
+        if manifest is not None and manifest.lineage is not None and manifest.lineage.parent:
+            parent = self._reader.parent(name, manifest.lineage.parent)
+            record = msgspec.structs.replace(record, parent=parent)
+        return version_page(knowledge, record, contents, TryState.of(request.query_params)), answer.failure
 
     def inventory(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
         """Make the table of replicas."""
@@ -148,6 +160,28 @@ class Pages:
         state = MonitoringState.of_query(request.query_params)
         answer = self._status(request, knowledge, state)
         return monitoring_page(answer.value, state), answer.failure
+
+    def log_index(self, _request: Request, _knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the list of models that the prediction log has records of."""
+        return self._log.index(), ""
+
+    def log(self, request: Request, _knowledge: Knowledge) -> tuple[Any, str]:
+        """Make a page of logged predictions of a model."""
+        name = check_name(request.path_params["name"])
+        return self._log.page(name, LogState.of(request.query_params)), ""
+
+    def log_file(self, request: Request, _knowledge: Knowledge, form: str) -> tuple[Response, str]:
+        """Make the records that a page of the log is about as a file."""
+        name = check_name(request.path_params["name"])
+        result = self._log.search(name, LogState.of(request.query_params), as_file=True)
+        if form == "csv":
+            response = Response(csv_text(*records_table(result)), media_type="text/csv")
+        else:
+            response = json_answer(result, 200)
+        response.headers["content-disposition"] = f'attachment; filename="log-{name}.{form}"'
+        # A table has no place to say that it is not all.
+        response.headers["x-lading-complete"] = "no" if result.older is not None else "yes"
+        return response, ""
 
     def alarms(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
         """Make the page of alarms and alerts."""

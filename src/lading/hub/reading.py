@@ -11,12 +11,14 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from lading.alarms import Alarm
-from lading.bundle import Manifest
+from lading.bundle import PROFILE_FILE, SAMPLES_FILE, Manifest
+from lading.bundle.profile_file import read_profile
+from lading.bundle.samples import decode_samples
 from lading.errors import BlobNotFound, BundleError, HistoryBroken, LadingError, NotFound, RegistryUnavailable
-from lading.evidence import Evidence
 from lading.hub.views.alarms import ALARMS_A_PAGE
 from lading.hub.views.history import EVENTS_A_PAGE, ChainCheck, HistoryState
 from lading.hub.views.models import EVENTS_SHOWN, VERSIONS_A_PAGE
+from lading.hub.views.versions import Contents, VersionRecord
 from lading.monitor.snapshot import thinned_snapshot
 from lading.monitor.status import ModelStatus
 from lading.ref import Ref
@@ -29,6 +31,7 @@ from lading.rollout.by_hand import target_of
 from lading.rollout.driver import LEASE
 from lading.rollout.evidence import WindowReader, assess
 from lading.rollout.snapshot import Snapshot, snapshot
+from lading.units import size
 
 Value = TypeVar("Value")
 
@@ -44,6 +47,12 @@ _FRESH_S = 15.0
 _STATUSES_KEPT = 32
 """How many statuses are kept: one of a thousand columns takes some megabytes."""
 
+
+MOST_FILE_BYTES = 4 * 2**20
+"""A profile or golden samples beyond it are not read for a page: they would be of images."""
+
+_BUNDLES_KEPT = 8
+"""Of so many bundles the files are kept, 64 MB at most."""
 
 _MOST_TRIES = 3
 """How often a history is read again because it has changed meanwhile."""
@@ -72,6 +81,7 @@ class Reader:
         self._clock = clock
         self._kept: OrderedDict[Any, Answer[Any]] = OrderedDict()
         self._manifests: OrderedDict[str, Manifest] = OrderedDict()
+        self._bundle_files: OrderedDict[str, tuple[dict[str, bytes], str]] = OrderedDict()
         self._lock, self._reading = threading.Lock(), threading.Lock()
         self._reading_status = threading.Lock()
         self._windows = WindowReader(registry)
@@ -90,14 +100,33 @@ class Reader:
 
         return self._read(("model", name, below), read)
 
-    def version(self, name: str, number: int) -> Answer[tuple[ModelVersion, list[Evidence]]]:
-        """Return a version and the last evidence on each runtime. Raises `VersionNotFound`."""
+    def version(self, name: str, number: int) -> Answer[VersionRecord]:
+        """Return a version with the last evidence on each runtime, and the releases of its model.
 
-        def read() -> tuple[ModelVersion, list[Evidence]]:
+        Raises `VersionNotFound`.
+        """
+
+        def read() -> VersionRecord:
             version = self._registry.versions.resolve(Ref(name, version=number))
-            return version, self._registry.evidence(version.digest)
+            return VersionRecord(
+                version=version,
+                evidence=self._registry.evidence(version.digest),
+                releases=self._registry.releases(name),
+            )
 
         return self._read(("version", name, number), read)
+
+    def parent(self, name: str, digest: str) -> ModelVersion | None:
+        """Return the version of a model that has a digest, or None if none is known here."""
+
+        def read() -> ModelVersion | None:
+            return self._registry.catalog.versions.find(Ref(name, digest=digest))
+
+        try:
+            return self._read(("digest", name, digest), read).value
+        except RegistryUnavailable:
+            # The page has said so already, and the digest is on it all the same.
+            return None
 
     def release(self, name: str, servers: int) -> Answer[Snapshot]:
         """Return the current release of a model in numbers; `servers` is how many follow it.
@@ -248,6 +277,46 @@ class Reader:
         with self._lock:
             self._keep(self._manifests, version.digest, manifest)
         return manifest, ""
+
+    def contents(self, version: ModelVersion) -> Contents:
+        """Return what a page says of a bundle: its manifest, its profile and its golden samples.
+
+        Of these files no more than `MOST_FILE_BYTES` each; the model itself is never read.
+        """
+        manifest, unread = self.manifest(version)
+        if manifest is None:
+            return Contents(manifest=None, unread=unread)
+        # Decoded for each page: bytes are a bound for the memory that they take, arrays of texts are none.
+        files, unread_files = self._files(version, manifest)
+        try:
+            profile = samples = None
+            if PROFILE_FILE in files:
+                profile = read_profile(files[PROFILE_FILE], manifest.signature)
+            if SAMPLES_FILE in files:
+                samples = decode_samples(manifest.signature, files[SAMPLES_FILE])
+        except BundleError as error:
+            return Contents(manifest=manifest, unread_files=error.message)
+        return Contents(manifest=manifest, profile=profile, samples=samples, unread_files=unread_files)
+
+    def _files(self, version: ModelVersion, manifest: Manifest) -> tuple[dict[str, bytes], str]:
+        """Return the bytes of profile and samples, of those that are small, and why one is missing."""
+        with self._lock:
+            known = self._bundle_files.get(version.digest)
+        if known is not None:
+            return known
+        wanted = [name for name in (PROFILE_FILE, SAMPLES_FILE) if name in manifest.files]
+        large = [name for name in wanted if manifest.files[name].size > MOST_FILE_BYTES]
+        unread = ""
+        if large:
+            sizes = ", ".join(f"`{name}` {size(manifest.files[name].size)}" for name in large)
+            unread = f"more than a page reads, {size(MOST_FILE_BYTES)}: {sizes}"
+        try:
+            files = self._registry.files(version, manifest, set(wanted) - set(large))
+        except (BlobNotFound, BundleError, RegistryUnavailable) as error:
+            return {}, error.message  # Not kept: the store may answer the next time.
+        with self._lock:
+            self._keep(self._bundle_files, version.digest, (files, unread), _BUNDLES_KEPT)
+        return files, unread
 
     def _read(
         self,

@@ -48,6 +48,11 @@ def visible(value: Any) -> Any:
     return Markup(escaped(value))  # noqa: S704 - escaped
 
 
+def whole(text: str) -> Markup:
+    """Return a text as `visible`, however long it is: half a command would be another command."""
+    return Markup(escaped(text))  # noqa: S704 - escaped
+
+
 def language_of(chosen: str, accepted: str) -> str:
     """Return the language that a person has `chosen`, else the first of ``Accept-Language`` that is known."""
     if chosen in LANGUAGES:

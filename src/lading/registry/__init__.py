@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
@@ -236,6 +236,17 @@ class Registry:
         version = ref if isinstance(ref, ModelVersion) else self.resolve(ref)
         with self.store.open(version.blob) as source, with_hint(self._damaged(version)):
             return read_archive_manifest(source, version.digest)
+
+    def files(self, version: ModelVersion, manifest: Manifest, names: Collection[str]) -> dict[str, bytes]:
+        """Read the files of these names in the bundle of a version whose manifest is known, and no more.
+
+        Raises `BundleError` and `BlobNotFound`.
+        """
+        # Imported here, with numpy: see `pull`.
+        from lading.bundle import read_archive_files
+
+        with self.store.open(version.blob) as source, with_hint(self._damaged(version)):
+            return read_archive_files(source, manifest, names)
 
     def manifests(self, versions: Sequence[ModelVersion]) -> list[Manifest | None]:
         """Return what each bundle states about itself, or None for one that cannot be read now.

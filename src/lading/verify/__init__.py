@@ -87,4 +87,5 @@ def verify(
         checks=tuple(checks),
         numbers=report.numbers,
         measured_at=iso_time(time.time(), utc="+00:00"),
+        worst=report.worst,
     )

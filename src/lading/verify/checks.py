@@ -78,6 +78,7 @@ class Report(Checks):
         outcome = child.outcome()
         for record in outcome.records:
             self.numbers.update(record.numbers)
+            self.worst = self.worst if record.worst is None else record.worst
             if record.check is not None:
                 self.add(record.check)
         fault = outcome.check

@@ -63,7 +63,7 @@ def main(argument: str) -> int:
         bundle = Bundle(path, manifest, job.digest, job.stamps)
         python = PythonHost(allow=job.allow, wheels=Path(job.wheels) if job.wheels else None)
         if job.kind == "verify":
-            checks = ModelChecks(output.begin, lambda check, numbers: _tell(output, check, numbers))
+            checks = ModelChecks(output.begin, lambda check: _tell(output, check, checks))
             checks.examine(bundle, job.threads, python)
         else:
             _rehearse(bundle, job.threads, output, python)
@@ -72,8 +72,9 @@ def main(argument: str) -> int:
     return 0
 
 
-def _tell(output: Output, check: Check, numbers: dict[str, float]) -> None:
-    output.write(Record(check=check, numbers=numbers))
+def _tell(output: Output, check: Check, checks: ModelChecks) -> None:
+    worst = checks.worst if check.name == "golden" else None
+    output.write(Record(check=check, numbers=checks.numbers, worst=worst))
 
 
 def _rehearse(bundle: Bundle, threads: int, output: Output, python: PythonHost) -> None:

@@ -6,7 +6,7 @@ Every process repeats this check before it serves. Measures no time, and needs n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -14,24 +14,30 @@ import numpy as np
 
 from lading.bundle import Bundle, Samples
 from lading.errors import BatchMismatch, GoldenMismatch, RunError
+from lading.evidence import GoldenRow
 from lading.parity import Deviation, Parity, Tolerance, compare
 from lading.runtime import Runtime
 from lading.signature import Array, Signature
 
 _SHOWN_VALUES = 8
+_LONGEST_SIDE = 500
 _MAX_ROWS_ALONE = 64
 _ROWS_TOGETHER = 8
 _ANY_FLIPS = 2**31
 
 
-def replay(runtime: Runtime, bundle: Bundle) -> Parity:
+def replay(
+    runtime: Runtime, bundle: Bundle, on_compared: Callable[[Parity], None] = lambda _: None
+) -> Parity:
     """Run the golden inputs of `bundle` and compare; raises `GoldenMismatch` with the row that agrees least.
 
+    `on_compared` is called with the comparison before anything is raised for it.
     Raises `BatchMismatch` if they agree only where all rows run as one, and `RunFailed` if the model fails on
     them.
     """
     manifest, samples = bundle.manifest, bundle.samples()
     parity = _compare_golden(bundle, samples, runtime.run(samples.inputs))
+    on_compared(parity)
     if not parity.holds:
         worst = parity.worst[0]
         if replay_whole(runtime, bundle) is not None:
@@ -44,6 +50,25 @@ def replay(runtime: Runtime, bundle: Bundle) -> Parity:
             hint=f"the expected outputs are from {manifest.expected_from}; {_totals(parity)}",
         )
     return parity
+
+
+def golden_rows(parity: Parity) -> tuple[GoldenRow, ...]:
+    """Return the rows of a comparison that agree least, as evidence has them."""
+    rows = []
+    for deviation in parity.worst:
+        expected, actual = _both_sides(deviation)
+        # JSON has no infinity, and how far another class is from the right one no number says.
+        is_number = math.isfinite(deviation.excess) and isinstance(_first(deviation.expected), float)
+        rows.append(
+            GoldenRow(
+                output=deviation.output,
+                row=deviation.row,
+                expected=expected[:_LONGEST_SIDE],
+                found=actual[:_LONGEST_SIDE],
+                excess=deviation.excess if is_number else None,
+            )
+        )
+    return tuple(rows)
 
 
 def replay_whole(runtime: Runtime, bundle: Bundle) -> Parity | None:
@@ -172,6 +197,10 @@ def _leaves(value: Any) -> Iterator[Any]:
             yield from _leaves(item)
     else:
         yield value
+
+
+def _first(value: Any) -> Any:
+    return next(_leaves(value), None)
 
 
 def _distance(expected: Any, actual: Any) -> float:

@@ -20,7 +20,7 @@ from lading import errors
 from lading.bundle import Bundle
 from lading.bundle.reader import Stamp
 from lading.errors import LadingError, ModelCrashed, ModelEndless, RunFailed
-from lading.evidence import Check
+from lading.evidence import Check, GoldenRow
 from lading.onnx_runtime import import_onnxruntime
 from lading.runtime.host.signals import name_of_signal
 from lading.runtime.python.host import DEFAULT_HOST, Allow, PythonHost
@@ -65,6 +65,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     step: str = ""
     check: Check | None = None
     numbers: dict[str, float] = {}
+    worst: tuple[GoldenRow, ...] | None = None
     error: tuple[str, dict[str, Any]] | None = None
 
 

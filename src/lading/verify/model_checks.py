@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 
 from lading.bundle import Bundle
 from lading.errors import BatchMismatch, LadingError
-from lading.evidence import Check
+from lading.evidence import Check, GoldenRow
+from lading.parity import Parity
 from lading.runtime import Runtime
 from lading.runtime.onnx.signature_check import check_signature
 from lading.runtime.python.host import DEFAULT_HOST, PythonHost
 from lading.verify import environment, measure
-from lading.verify.golden_replay import replay, replay_alone, replay_whole
+from lading.verify.golden_replay import golden_rows, replay, replay_alone, replay_whole
 
 MODEL_CHECKS = ("onnx", "opset", "session", "signature", "golden", "batch", "latency")
 """The names of these checks, in their order."""
@@ -36,11 +37,12 @@ class Checks:
     def __init__(
         self,
         on_begin: Callable[[str], None] = lambda _: None,
-        on_end: Callable[[Check, dict[str, float]], None] = lambda *_: None,
+        on_end: Callable[[Check], None] = lambda _: None,
     ) -> None:
         """`on_begin` is called with the name of a check that is made now, `on_end` with its outcome."""
         self.checks: list[Check] = []
         self.numbers: dict[str, float] = {}
+        self.worst: tuple[GoldenRow, ...] | None = None
         self._needs: Mapping[str, str] = NEEDS
         self._on_begin = on_begin
         self._on_end = on_end
@@ -74,7 +76,7 @@ class Checks:
     def add(self, check: Check) -> None:
         """Add a check that was made."""
         self.checks.append(check)
-        self._on_end(check, self.numbers)
+        self._on_end(check)
 
 
 class ModelChecks(Checks):
@@ -124,13 +126,14 @@ class ModelChecks(Checks):
 
     def _golden(self, bundle: Bundle) -> str:
         try:
-            parity = replay(self._session, bundle)
+            parity = replay(self._session, bundle, self._note_worst)
         except BatchMismatch as error:
             # The answers are right where all rows run as one: `batch` is the check that does not hold.
             whole = replay_whole(self._session, bundle)
             if whole is None:
                 raise
             self._mixes_rows, parity = error, whole
+            self._note_worst(whole)
         self.numbers["golden_rows"] = parity.rows
         self.numbers["golden_max_abs_error"] = parity.max_abs_error
         self.numbers["golden_label_flips"] = parity.label_flips
@@ -141,6 +144,10 @@ class ModelChecks(Checks):
         if parity.worst and parity.worst[0].excess > _NOTEWORTHY_EXCESS:
             return f"{text}; least agreeing: {parity.worst[0]}"
         return text
+
+    def _note_worst(self, parity: Parity) -> None:
+        # Noted before the check is judged: rows that do not agree are what its reader looks for.
+        self.worst = golden_rows(parity)
 
     def _batch(self, bundle: Bundle) -> str | Check:
         signature = bundle.manifest.signature

@@ -31,6 +31,13 @@ def test_a_blob_is_read_as_it_was_put_on_other_connections_too(open_store):
     assert open_store().has(digest)
 
 
+def test_a_part_of_a_blob_is_read_from_where_it_begins(store):
+    with store.open(put(store)) as source:
+        assert source.read(5) == BODY[:5]
+        source.seek(150_000)
+        assert source.read(21) == BODY[150_000:150_021]
+
+
 def test_an_empty_blob_is_a_blob(store):
     assert read(store, put(store, b"")) == b""
 
