@@ -91,11 +91,12 @@ class Answering:
 
         async def answer(request: Request) -> Response:
             if _LIVE in request.headers:
-                # The script of a page that is open: its stream has content that there is something new.
+                # The script of a page that is open: its stream has announced something new.
                 key = (self._language(request), request.headers.get("cookie", ""))
                 shared: Response | None = await self.live.page(_address(request), request, key)
                 if shared is not None:
-                    return shared
+                    # A copy, because compressing changes the headers of the response that is sent.
+                    return Response(shared.body, shared.status_code, media_type="text/html")
             return await self._page(request, template, await self._content(request, view))
 
         return answer

@@ -62,6 +62,7 @@ class Watch:
         self.draw = draw
         self.content: Content | None = None
         self.streams = 0
+        # By the steady clock, as all that is due here.
         self.due = 0.0
         self.changed = asyncio.Event()
         self.first = asyncio.Lock()
@@ -76,6 +77,7 @@ class Watch:
 
     def wake(self) -> None:
         """Have every stream look again."""
+        # Another event first: who is woken waits for the next change with it.
         event, self.changed = self.changed, asyncio.Event()
         event.set()
 
@@ -169,6 +171,7 @@ class Live:
 
     async def _follow(self) -> None:
         """Look at all open pages after each reading of the catalog, until none is open."""
+        # Replaced as a whole with each reading, so that another object means another reading.
         seen: Known | None = self._follower.known
         rest_until = 0.0
         while self.open_streams:
@@ -197,6 +200,7 @@ class Live:
         except Exception:  # The edge of a task: it keeps all other pages up to date.
             log.exception("the page %s cannot be kept up to date", watch.request.url.path)
             return 0.0
+        # The CPU and not the time: a page that waits for the catalog costs nobody anything.
         watch.due = time.monotonic() + cost_s * _PAUSE_FOR_COST
         watch.put(content)
         return cost_s
