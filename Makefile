@@ -87,6 +87,7 @@ made-ahead: services
 
 services: $(READY)
 	@scripts/services
+	@scripts/assets
 	@scripts/clients kubernetes gateway_api axe
 	@# What cannot be installed here is left out, and named: by this line, and where its tests would run.
 	@scripts/engines || true
@@ -95,7 +96,7 @@ lock: $(READY)  ## resolve requirements/*.txt again from pyproject.toml
 	scripts/lock
 
 clean:  ## remove what was built; the environment in .venv stays
-	rm -rf build dist .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache src/*.egg-info
+	rm -rf src/lading/hub/static/packed build dist .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache src/*.egg-info
 	find src tests examples scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements/dev.txt pyproject.toml scripts/setup

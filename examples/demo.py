@@ -1,8 +1,9 @@
 """The life of two models in one folder: train, pack, verify, push, serve, predict, refuse, drain, release.
 
 Every step is a command that you could type; each is really run, in ``.demo``, and says in one line what it
-did. With ``--keep`` the server stays up after the models are served, until Ctrl-C. Uses no network but
-127.0.0.1 and no registry but the one in its folder.
+did. At its end the pages of the hub over that registry stay up until Ctrl-C, if it runs in a terminal. With
+``--keep`` the server stays up after the models are served, the hub beside it, until Ctrl-C. Uses no network
+but 127.0.0.1 and no registry but the one in its folder.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ HERE = Path(__file__).parent
 FOLDER = HERE.parent / ".demo"
 SERVE = "lading serve iris:1 progression:1 --port {port} --grpc-port {grpc_port}"
 FOLLOW = "lading serve --port {port} --grpc-port {grpc_port} --log-predictions 1"
+WITH_HUB = " --hub --hub-port {hub_port}"
 CANARY = "--canary 25,100 --hold 2s --min-requests 300 --gates gates.toml"
 BY_VERSION = "select version, count(*) as rows, count(label) as labelled from log group by version order by 1"
 GATES = """# What a candidate may cost, judged by live traffic.
@@ -109,10 +112,18 @@ def free_port(preferred: int) -> int:
 
 @contextmanager
 def serving(
-    story: Story, port: int, command: str = SERVE, what: str = "both models replayed their golden samples"
+    story: Story,
+    port: int,
+    command: str = SERVE,
+    what: str = "both models replayed their golden samples",
+    hub_port: int = 0,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Serve while the block runs; the server is ready at its start and gone after it, whatever happens."""
-    command = command.format(port=port, grpc_port=free_port(port + 1))
+    """Serve while the block runs; the server is ready at its start and gone after it, whatever happens.
+
+    The hub is beside it on `hub_port`, if that is one.
+    """
+    command += WITH_HUB if hub_port else ""
+    command = command.format(port=port, grpc_port=free_port(port + 1), hub_port=hub_port)
     with (FOLDER / "serve.log").open("wb") as log:
         server = subprocess.Popen(
             shlex.split(command),
@@ -189,7 +200,7 @@ def refuse(story: Story, url: str) -> None:
     story.run("lading serve ./tampered.bundle --port 0", refused, expect=1)
 
 
-def release(story: Story, port: int) -> None:
+def release(story: Story, port: int, hub_port: int) -> None:
     """Release under load: a better model goes live by itself, a broken one is rolled back."""
     (FOLDER / "gates.toml").write_text(GATES, encoding="utf-8")
     story.run(
@@ -197,14 +208,57 @@ def release(story: Story, port: int) -> None:
         lambda _: "released iris:1: every server that follows the releases will serve it",
     )
     what = "a server that follows the releases has loaded iris:1"
-    with serving(story, port, FOLLOW, what) as server:
+    with serving(story, port, FOLLOW, what, hub_port) as server:
         with calling(story, port):
             for kind, number, code in (("better", 2, 0), ("broken", 3, 1)):
                 release_again(story, kind, number, code)
         story.run("lading history iris --check", lambda out: f"the complete history:\n{indented(out)}")
         story.run("lading inventory", lambda out: f"the running servers:\n{indented(out)}")
+        look(story, hub_port)
         drain(story, server)
     watch(story)
+
+
+def look(story: Story, hub_port: int) -> None:
+    """Look at what the hub, which the server keeps beside itself, says of all that."""
+    url = f"http://127.0.0.1:{hub_port}/models/iris"
+    page = fetched(url)
+    # The page that a person would open has to have the end of the story.
+    if "rolled back" not in page:
+        sys.exit(f"demo: expected the release that was rolled back on {url}")
+    story.tell("all of this in a browser, while the server runs", f"open {url}")
+
+
+def fetched(url: str) -> str:
+    """Return a page of the hub; waits until it is started."""
+    until = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                return str(answer.read().decode())
+        except OSError as error:
+            if time.monotonic() > until:
+                sys.exit(f"demo: {url} does not answer: {error}")
+            time.sleep(0.1)
+
+
+def show_hub(story: Story, hub_port: int) -> None:
+    """Keep the hub up until Ctrl-C, where somebody can look at it; else say how to open it."""
+    command = f"lading hub --port {hub_port}"
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        print(f"\n    {command} --registry {FOLDER.name}/registry    shows it in a browser\n", flush=True)
+        return
+    words = shlex.split(command)
+    hub = subprocess.Popen(words, cwd=FOLDER, env=story.environ, start_new_session=True)
+    try:
+        fetched(f"http://127.0.0.1:{hub_port}/")
+        print(f"\n    open http://127.0.0.1:{hub_port}/    Ctrl-C ends the demo\n", flush=True)
+        hub.wait()
+    except KeyboardInterrupt:
+        print()
+    finally:
+        hub.terminate()
+        hub.wait(timeout=60)
 
 
 def watch(story: Story) -> None:
@@ -287,9 +341,12 @@ def drain(story: Story, server: subprocess.Popen[bytes]) -> None:
         sys.exit(f"demo: expected exit code 0 of the server, found {code}")
 
 
-def keep(server: subprocess.Popen[bytes], url: str) -> None:
+def keep(server: subprocess.Popen[bytes], url: str, hub_port: int) -> None:
     """Wait for Ctrl-C or SIGTERM, or for the server to exit by itself."""
-    print(f"\n    {url}/docs    Ctrl-C drains and exits\n", flush=True)
+    hub = f"http://127.0.0.1:{hub_port}/"
+    fetched(hub)
+    print(f"\n    {url}/docs    the models' documentation", f"    {hub}    the hub", sep="\n")
+    print("    Ctrl-C drains and exits\n", flush=True)
     try:
         code = server.wait()
     except KeyboardInterrupt:
@@ -302,6 +359,7 @@ def main() -> None:
     """Run the whole story."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=8000, help="port to serve on")
+    parser.add_argument("--hub-port", type=int, default=8080, help="port of the hub")
     parser.add_argument("--keep", action="store_true", help="serve until Ctrl-C")
     options = parser.parse_args()
     story = Story()
@@ -310,15 +368,17 @@ def main() -> None:
     make(story)
     port = free_port(options.port)
     url = f"http://127.0.0.1:{port}"
-    with serving(story, port) as server:
+    hub_port = free_port(options.hub_port)
+    with serving(story, port, hub_port=hub_port if options.keep else 0) as server:
         if options.keep:
-            keep(server, url)
+            keep(server, url, hub_port)
         else:
             predict(story, url)
             refuse(story, url)
         drain(story, server)
     if not options.keep:
-        release(story, port)
+        release(story, port, hub_port)
+        show_hub(story, hub_port)
 
 
 if __name__ == "__main__":

@@ -26,12 +26,16 @@ def option(
     at_most: float | None = None,
     choices: tuple[str, ...] = (),
     also: tuple[str, ...] = (),
+    flag: bool = False,
 ) -> Any:
     """Declare one setting: its default, one sentence of help, its least and greatest value or its choices.
 
-    ``also`` are variables of platforms that set it, too; ``LADING_…`` wins over them.
+    ``also`` are variables of platforms that set it, too; ``LADING_…`` wins over them. A ``flag`` is "on" or
+    "off", and its flag on the command line, which has no value, turns it on.
     """
+    choices = ("on", "off") if flag else choices
     rules = {"help": text, "at_least": at_least, "at_most": at_most, "choices": choices, "also": also}
+    rules["flag"] = flag
     return field(default=default, metadata=rules)
 
 
@@ -247,6 +251,13 @@ class ServeSettings:
     log_max_bytes: int = option(
         20 * 2**30, "Most bytes of the prediction log, of which the oldest go first; 0: no limit.", at_least=0
     )
+    hub: str = option(
+        "off",
+        "Serve the pages of `lading hub` as well, from a process of their own beside the server.",
+        flag=True,
+    )
+    hub_host: str = option("127.0.0.1", "Address of these pages, which ask for no password.")
+    hub_port: int = option(8080, "Port of these pages; 0 picks a free one.", at_least=0, at_most=_LAST_PORT)
     log_level: str = option("info", "Lowest level to log.", choices=("debug", "info", "warning", "error"))
     log_format: str = option(
         "text", "Lines of the log: text, or one JSON object each.", choices=("text", "json")

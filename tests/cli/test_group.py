@@ -63,7 +63,7 @@ def test_every_example_is_a_valid_command_line(path, command, monkeypatch, tmp_p
     (tmp_path / "iris.bundle" / "bundle.json").touch()
     (tmp_path / "requirements").mkdir()
     (tmp_path / "wheels").mkdir()
-    for name in ("requirements/image.txt", "rootfs.tar"):
+    for name in ("requirements/image.txt", "rootfs.tar", "hub.key"):
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
     assert isinstance(command, Command | Group)
@@ -74,7 +74,7 @@ def test_every_example_is_a_valid_command_line(path, command, monkeypatch, tmp_p
 
 
 WITHOUT_JSON = (
-    *(("serve",), ("hub",), ("rollout", "run"), ("monitor", "run")),
+    *(("serve",), ("rollout", "run"), ("monitor", "run")),
     *(("completion",), ("help",), ("monitor", "rules"), ("monitor", "dashboard"), ("monitor", "report")),
 )
 """Commands that keep running, and those that print or write a text for something else."""

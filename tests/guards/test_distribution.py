@@ -24,16 +24,21 @@ TRAINING_SIDE = {"scikit-learn", "pandas", "onnx", "skl2onnx", "pyarrow", "scipy
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("distribution")]
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    # From a copy: setuptools builds in its source's own `build`, where another build may be under way.
-    out = tmp_path_factory.mktemp("wheel")
-    source = out / "source"
+def copied(source: Path) -> Path:
+    """Copy what a wheel is built of: setuptools builds in its source's own `build`, where another may."""
     source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
     shutil.copytree(ROOT / "src", source / "src", ignore=ignored)
+    return source
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    subprocess.run([str(ROOT / "scripts" / "assets")], check=True)
+    out = tmp_path_factory.mktemp("wheel")
+    source = copied(out / "source")
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(out), str(source)]
     subprocess.run(pip, check=True)
     (path,) = out.glob("lading_ml-*.whl")
@@ -48,7 +53,31 @@ def test_the_wheel_holds_every_module_and_says_that_it_is_typed(wheel):
     assert modules <= names
     assert {"lading/py.typed", "lading/server/process/docs.html", "lading/monitor/report/style.css"} <= names
     assert {"lading/monitor/grafana_dashboard.json", "lading/monitor/prometheus_rules.yml"} <= names
+    packed = {name.rpartition("/")[2] for name in names if name.startswith("lading/hub/static/packed/")}
+    assert packed == {"package-lock.json", "uplot.LICENSE", "uplot.css", "uplot.js"}
     assert not [name for name in names if name.startswith("tests/")]
+
+
+def test_a_wheel_is_not_built_without_what_pages_load_of_npm(tmp_path):
+    source = copied(tmp_path / "source")
+    shutil.rmtree(source / "src" / "lading" / "hub" / "static" / "packed", ignore_errors=True)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path)]
+    done = subprocess.run([*pip, str(source)], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "`scripts/assets` fetches it" in done.stdout + done.stderr
+    assert not list(tmp_path.glob("*.whl"))
+    # An editable install has what its folder has: pages without it work, with the server's charts.
+    target = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        str(tmp_path / "site"),
+    ]
+    subprocess.run([*target, "--editable", str(source)], check=True)
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def follower(registry) -> Follower:
 def browser(registry, follower) -> Iterator[httpx.Client]:
     """Yield a client before whose requests the catalog is read again."""
     config = uvicorn.Config(
-        make_app(registry, follower, frozenset({"127.0.0.1", "[::1]"})),
+        make_app(registry, follower, frozenset({"127.0.0.1", "[::1]"}), ending=lambda: server.should_exit),
         log_config=None,
         ws="none",
         lifespan="off",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from lading.hub.access import Access
 from support.accessibility import needs_axe, violations
 from support.browsing import NARROW, WIDE
+from support.hub_person import KEY
 from support.hub_routes import empty, examples
 from support.hub_scene import scene
 from support.hub_server import hub_over
@@ -30,6 +32,33 @@ def judged(people, url: str, addresses: list[str], width: int, dark: bool, langu
 def test_axe_finds_nothing_on_any_page(people, tmp_path, width, dark, language):
     with scene(tmp_path) as (registry, clock), hub_over(registry, clock=clock) as hub:
         problems = judged(people, hub.url, examples(hub.app), width, dark, language)
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize(("width", "dark", "language"), WAYS)
+def test_axe_finds_nothing_on_what_is_displayed_to_a_person_who_is_signed_in(
+    people, tmp_path, width, dark, language
+):
+    people.expect_problem("4(00|01|09)")
+    with scene(tmp_path) as (registry, clock), hub_over(registry, Access(KEY), clock=clock) as hub:
+        page = people.visit(f"{hub.url}/sign-in", width=width, dark=dark, language=language, bypass_csp=True)
+        page.fill("#name", "ann")
+        page.fill("#key", "wrong")
+        page.click("main button")
+        problems = violations(page)
+        page.fill("#key", KEY)
+        page.click("main button")
+        page.wait_for_url(f"{hub.url}/")
+        forms = [address for address in examples(hub.app) if "/release" in address]
+        for address in ("/models/churn", "/models/churn/4", "/sign-in", *forms):
+            page.goto(hub.url + address)
+            problems += [f"{address}: {problem}" for problem in violations(page)]
+        # Somebody is quicker: the page of the form, once more.
+        page.goto(f"{hub.url}/models/churn/release/pause")
+        registry.releases.abort("churn", actor="driver", reason="harm")
+        page.fill("#reason", "lunch")
+        page.click("main button")
+        problems += violations(page)
     assert not problems, "\n".join(problems)
 
 

@@ -34,11 +34,11 @@ def calls(monkeypatch) -> list[tuple[Any, ...]]:
 def test_one_worker_serves_in_this_process(calls):
     settings = ServeSettings(workers=1)
     assert serve(settings, [], "registry", [background_task]) == 7
-    assert calls == [(settings, [], "registry", None, [background_task])]
+    assert calls == [(settings, [], "registry", None, [background_task], ())]
 
 
 def test_several_workers_serve_each_with_its_context_and_all_background_tasks(calls, monkeypatch):
-    def supervise(_settings: ServeSettings, work: Any, _log_writer: Any) -> int:
+    def supervise(_settings: ServeSettings, work: Any, _log_writer: Any, _programs: Any) -> int:
         return sum(work(worker) for worker in ("first", "second"))
 
     monkeypatch.setattr(lading.server, "supervise", supervise)

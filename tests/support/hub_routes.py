@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-NO_PAGES = ("/api", "/health", "/language", "/static")
+NO_PAGES = ("/api", "/health", "/language", "/live", "/static")
 """What programs read, and what answers with no page."""
 
 SCENE: Mapping[str, tuple[str, ...]] = {
@@ -23,6 +23,22 @@ SCENE: Mapping[str, tuple[str, ...]] = {
         "/models/fraud-screen/monitoring",
     ),
     "/models/{name}/{version:int}": ("/models/churn/4", "/models/parcel-delay/1"),
+    "/models/{name}/release/promote": (
+        "/models/churn/release/promote",
+        "/models/credit-default/release/promote",
+    ),
+    "/models/{name}/release/pause": ("/models/churn/release/pause",),
+    "/models/{name}/release/resume": ("/models/churn/release/resume",),
+    "/models/{name}/release/abort": (
+        "/models/churn/release/abort",
+        "/models/churn/release/abort?release=1&change=1&event=1",
+    ),
+    "/models/{name}/release/rollback": (
+        "/models/churn/release/rollback",
+        "/models/credit-default/release/rollback",
+    ),
+    "/models/{name}/{version:int}/release": ("/models/churn/4/release",),
+    "/sign-in": ("/sign-in",),
     "/inventory": ("/inventory", "/inventory?q=nobody"),
     "/inventory/{id:path}": ("/inventory/models-1", "/inventory/models-3", "/inventory/models-4"),
     "/history": ("/history", "/history?kind=refused"),
@@ -36,8 +52,8 @@ SCENE: Mapping[str, tuple[str, ...]] = {
 
 def pages(app: Starlette) -> list[str]:
     """Return the paths of the routes that answer with pages."""
-    paths = [route.path for route in app.routes if isinstance(route, Route)]
-    return [path for path in paths if not path.startswith(NO_PAGES)]
+    routes = [route for route in app.routes if isinstance(route, Route) and "GET" in (route.methods or ())]
+    return [route.path for route in routes if not route.path.startswith(NO_PAGES)]
 
 
 def examples(app: Starlette) -> list[str]:

@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from lading.hub.access import Access
 from lading.hub.app import make_app
 from lading.hub.follower import Follower
+from lading.hub.live import Live
 from lading.registry import Registry
 from support.ports import listening_socket
 
@@ -25,6 +26,18 @@ class HubServer:
     url: str
     app: Starlette
     follower: Follower
+    server: uvicorn.Server
+    thread: threading.Thread
+    live: Live
+
+    @property
+    def is_running(self) -> bool:
+        return self.thread.is_alive()
+
+    def stop(self) -> None:
+        """End it, as SIGTERM does."""
+        self.server.should_exit = True
+        self.thread.join(30)
 
     def read(self) -> None:
         self.follower.read()
@@ -32,19 +45,34 @@ class HubServer:
 
 @contextlib.contextmanager
 def hub_over(
-    registry: Registry, access: Access | None = None, *, clock: Callable[[], float] = time.time
+    registry: Registry,
+    access: Access | None = None,
+    *,
+    clock: Callable[[], float] = time.time,
+    port: int = 0,
+    follows: bool = False,
 ) -> Iterator[HubServer]:
-    """Serve a registry's pages; what was written before is known from the first page on."""
+    """Serve a registry's pages; what was written before is known from the first page on.
+
+    With `follows`, it reads the catalog by itself, as `lading hub` does.
+    """
     follower = Follower(registry, clock)
-    follower.read()
-    app = make_app(registry, follower, frozenset({"127.0.0.1"}), access, clock)
+    if follows:
+        follower.start()
+    else:
+        follower.read()
+    app = make_app(
+        registry, follower, frozenset({"127.0.0.1"}), access, clock, ending=lambda: server.should_exit
+    )
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", lifespan="off"))
-    listener = listening_socket()
+    listener = listening_socket(port)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:
-        yield HubServer(f"http://127.0.0.1:{listener.getsockname()[1]}", app, follower)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield HubServer(url, app, follower, server, thread, app.state.live)
     finally:
         server.should_exit = True
         thread.join(30)
         listener.close()
+        follower.close()

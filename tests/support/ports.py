@@ -20,9 +20,10 @@ def free_port() -> int:
             return port
 
 
-def listening_socket() -> socket.socket:
-    """Return a socket that listens on a free port of 127.0.0.1."""
+def listening_socket(port: int = 0) -> socket.socket:
+    """Return a socket that listens on a port of 127.0.0.1; on a free one without any."""
     listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
     listener.listen(128)
     return listener

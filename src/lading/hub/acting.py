@@ -121,6 +121,7 @@ class Acting:
             sent = await self._sent(request)
         except LadingError as error:
             return self._answering.refusal(request, error)
+        # What is said next says nothing about a release: who is not signed in learns what pages show anyway.
         if not sent.actor:
             return await self._again(request, what, sent, page, (401, "signed out"))
         if problem := _reason_problem(sent.reason, needs_reason):

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
+import anyio
+import anyio.to_thread
 import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Match, Route
 
 from lading.errors import (
     BodyInvalid,
@@ -31,12 +38,19 @@ from lading.hub.access.cookies import session_of
 from lading.hub.drawing import Drawing
 from lading.hub.follower import Follower
 from lading.hub.knowledge import Knowledge
+from lading.hub.live import Content, Live, Watch
 from lading.hub.words import LANGUAGES, language_of
 
 log = logging.getLogger("lading.hub")
 
 _LANGUAGE = "lading_language"
 _YEAR_S = 31_536_000
+_LIVE = "lading-live"
+_LONGEST_ADDRESS = 4000
+# Longer than the follower takes to notice that the catalog is silent: then a page is made of what was known.
+_PATIENCE_S = 8.0
+# What differs each time that a view is made, although nothing has changed.
+_MOVING = frozenset({"read_at", "age_s", "until"})
 
 View = Callable[[Request, Knowledge], tuple[Any, str]]
 """Makes what a page says, and why that is not newer, or nothing. May read the catalog."""
@@ -53,10 +67,12 @@ class Made(msgspec.Struct, frozen=True):
 class Answering:
     """Answers requests with what views make of the follower's knowledge."""
 
-    def __init__(self, follower: Follower, drawing: Drawing, access: Access) -> None:
+    def __init__(self, follower: Follower, drawing: Drawing, access: Access, live: Live) -> None:
         self.follower = follower
         self.access = access
+        self.live = live
         self._drawing = drawing
+        self._pages: list[tuple[Route, str, View]] = []
 
     def file(self, view: View) -> Callable[[Request], Awaitable[Response]]:
         """Return what answers a program with the file that a view makes; an error is JSON."""
@@ -74,16 +90,79 @@ class Answering:
         """Return what answers a browser: the view in a template."""
 
         async def answer(request: Request) -> Response:
-            try:
-                made = await self._made(request, view)
-            except LadingError as error:
-                return self.refusal(request, error)
-            # Dozens of charts take a tenth of a second, in which others would wait.
-            return await run_in_threadpool(
-                self.drawn, request, template, 200, view=made.data, failure=made.stale
-            )
+            if _LIVE in request.headers:
+                # The script of a page that is open: its stream has content that there is something new.
+                key = (self._language(request), request.headers.get("cookie", ""))
+                shared: Response | None = await self.live.page(_address(request), request, key)
+                if shared is not None:
+                    return shared
+            return await self._page(request, template, await self._content(request, view))
 
         return answer
+
+    def route(self, path: str, template: str, view: View) -> Route:
+        """Return the route of a page, which streams of live updates can name from now on."""
+        route = Route(path, self.page(template, view))
+        self._pages.append((route, template, view))
+        return route
+
+    async def stream(self, request: Request) -> Response:
+        """Answer with the live updates of the page in the parameters."""
+        # A page of elsewhere cannot read them, but it could open all that there may be.
+        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return PlainTextResponse("live updates are for the hub's own pages", 403)
+        path, _, query = request.query_params.get("page", "")[:_LONGEST_ADDRESS].partition("?")
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": unquote(path),
+            "root_path": "",
+            "headers": [],
+            "query_string": query.encode(),
+        }
+        for route, template, view in self._pages:
+            match, changes = route.matches(scope)
+            if match == Match.FULL:
+                of = Request({**scope, **changes})
+                last_id = request.headers.get("last-event-id") or request.query_params.get("id", "")
+                return self.live.open(_address(of), partial(self._watch, of, template, view), last_id)
+        return PlainTextResponse("`page`: expected the address of a page of the hub", 404)
+
+    def _watch(self, of: Request, template: str, view: View) -> Watch:
+        async def make(request: Request) -> tuple[Content, float]:
+            cost_s = 0.0
+
+            def timed(request: Request, knowledge: Knowledge) -> tuple[Any, str]:
+                nonlocal cost_s
+                began = time.thread_time()
+                try:
+                    return view(request, knowledge)
+                finally:
+                    cost_s = time.thread_time() - began
+
+            return await self._content(request, timed), cost_s
+
+        async def draw(request: Request, content: Content) -> Response:
+            return await self._page(request, template, content)
+
+        return Watch(of, make, draw)
+
+    async def _content(self, request: Request, view: View) -> Content:
+        made: Made | LadingError
+        try:
+            made = await self._made(request, view)
+        except LadingError as error:
+            made = error
+        return await run_in_threadpool(_content_of, made)
+
+    async def _page(self, request: Request, template: str, content: Content) -> Response:
+        made = content.made
+        if isinstance(made, LadingError):
+            return self.refusal(request, made, live=content.id)
+        # Dozens of charts take a tenth of a second, in which others would wait.
+        return await run_in_threadpool(
+            self.drawn, request, template, 200, view=made.data, failure=made.stale, live=content.id
+        )
 
     def data(self, view: View) -> Callable[[Request], Awaitable[Response]]:
         """Return what answers a program: the view as JSON, with when it was read and why it is not newer."""
@@ -104,14 +183,14 @@ class Answering:
             reason = known.failure or "none yet"
             raise RegistryUnavailable("the registry", expected="an answer", found=reason)
         try:
-            data, failure = await run_in_threadpool(view, request, known.knowledge)
+            data, failure = await _in_time(view, request, known.knowledge)
         except LadingError:
             raise
         except Exception:
             # Quoted: a path may hold what a terminal obeys.
             log.exception("the page %r cannot be made", request.url.path)
             raise RunFailed("internal error", hint="the log of the hub has it") from None
-        return Made(known.knowledge.read_at, failure or known.failure, data)
+        return Made(known.knowledge.read_at, failure or self.follower.known.failure, data)
 
     async def on_error(self, request: Request, error: Exception) -> Response:
         """Answer what no route takes."""
@@ -136,11 +215,15 @@ class Answering:
             response.set_cookie(_LANGUAGE, chosen, max_age=_YEAR_S, httponly=True, samesite="lax")
         return response
 
-    def refusal(self, request: Request, error: LadingError) -> Response:
-        """Answer a browser with an error."""
+    def refusal(self, request: Request, error: LadingError, live: str = "") -> Response:
+        """Answer a browser with an error; `live` is the id of the content, if the page is kept up to date."""
         return self.drawn(
-            request, "error.html", status_of(error), message=error.message, hint=error.hint or ""
+            request, "error.html", status_of(error), message=error.message, hint=error.hint or "", live=live
         )
+
+    def _language(self, request: Request) -> str:
+        chosen = request.cookies.get(_LANGUAGE, "")
+        return language_of(chosen, request.headers.get("accept-language", ""))
 
     def drawn(self, request: Request, template: str, status: int, **values: Any) -> Response:
         """Answer a browser with a template, in its language and for the person who is signed in."""
@@ -149,14 +232,47 @@ class Answering:
             values.setdefault("person", session.actor)
             values.setdefault("token", self.access.token(session))
         values.setdefault("signs_in", self.access.has_key)
-        chosen = request.cookies.get(_LANGUAGE, "")
-        language = language_of(chosen, request.headers.get("accept-language", ""))
+        language = self._language(request)
         known = self.follower.known
         values.setdefault("failure", known.failure)
         read_at = known.knowledge.read_at if known.knowledge is not None else 0.0
         path = request.url.path
         text = self._drawing.draw(template, language, path=path, read_at=read_at, **values)
         return Response(text, status, media_type="text/html")
+
+
+async def _in_time(view: View, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
+    """Make a view; where it takes long, a second time: the catalog is then known to be silent."""
+    for _ in range(2):
+        with anyio.move_on_after(_PATIENCE_S):
+            # The thread goes on by itself: what it waits for ends at some time, and nobody waits with it.
+            return await anyio.to_thread.run_sync(view, request, knowledge, abandon_on_cancel=True)
+    raise RegistryUnavailable(
+        "the registry", expected=f"an answer within {2 * _PATIENCE_S:g} s", found="none"
+    )
+
+
+def _address(request: Request) -> str:
+    return f"{request.scope['path']}?{request.scope['query_string'].decode('latin-1')}"
+
+
+def _content_of(made: Made | LadingError) -> Content:
+    """Return content with an id that is equal for what displays alike."""
+    if isinstance(made, LadingError):
+        content: Any = (type(made).__name__, made.message, made.hint)
+    else:
+        content = (made.stale, made.data)
+        if isinstance(made.data, msgspec.Struct):
+            names = (name for name in made.data.__struct_fields__ if name not in _MOVING)
+            content = (made.stale, {name: getattr(made.data, name) for name in names})
+    return Content(made, hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:16])
+
+
+def restated(content: Content, failure: str) -> Content:
+    """Return the same content with why it is not newer; an error stays as it is."""
+    if isinstance(content.made, LadingError):
+        return content
+    return _content_of(msgspec.structs.replace(content.made, stale=failure))
 
 
 def see_other(path: str) -> Response:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.resources import files
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
 from lading.hub.access import Access
 from lading.hub.acting import Acting
-from lading.hub.answering import Answering, View
+from lading.hub.answering import Answering, View, restated
+from lading.hub.assets import Assets
 from lading.hub.drawing import Drawing
 from lading.hub.follower import Follower
 from lading.hub.guard import Compressed, WithHeaders
+from lading.hub.live import Live
+from lading.hub.openapi import PATH, openapi_json
 from lading.hub.pages import Pages
 from lading.hub.signing import Signing
 from lading.hub.views.act import ACTS
@@ -30,22 +31,26 @@ def make_app(
     hosts: frozenset[str] = frozenset(),
     access: Access | None = None,
     clock: Callable[[], float] = time.time,
+    ending: Callable[[], bool] = lambda: False,
     *,
     log: str = "",
 ) -> Starlette:
     """Return the application over a registry; `follower` is started and closed by the caller.
 
     Requests for another host than one of `hosts` are refused; without any, none is. Without `access` nobody
-    can sign in, and no page changes anything. Ages are by `clock`. `log` is the prediction log, by default
-    that of `lading log`.
+    can sign in, and no page changes anything. Ages are by `clock`. `ending` says that the server shuts down,
+    which live updates would keep from it. `log` is the prediction log, by default that of `lading log`.
     """
-    pages = Pages(registry, clock, log)
-    answering = Answering(follower, Drawing(registry.where, clock), access or Access())
+    assets = Assets()
+    pages = Pages(registry, clock, lambda: follower.known.failure, log=log)
+    live = Live(follower, restated, ending, clock)
+    drawing = Drawing(registry.where, clock, assets.addresses)
+    answering = Answering(follower, drawing, access or Access(), live)
     acting, signing = Acting(registry, pages, answering), Signing(answering)
     views = _views(pages)
     app = Starlette(
         routes=[
-            *(Route(path, answering.page(template, view)) for path, (template, view) in views.items()),
+            *(answering.route(path, template, view) for path, (template, view) in views.items()),
             # Before the data of pages: those of a model `a.json` are at `/api/history?model=a.json`.
             *(
                 Route(f"/api/history/{{name}}.{form}", partial(pages.export_history, form=form))
@@ -55,25 +60,21 @@ def make_app(
                 Route("/api" + ("/home" if path == "/" else path), answering.data(view))
                 for path, (_, view) in views.items()
             ),
+            Route(PATH, openapi_json),
             Route("/api/models/{name}/monitoring.csv", answering.file(pages.monitoring_table)),
-            *(
-                Route(f"/models/{{name}}/release/{act}", partial(acting.act, act=act), methods=["POST"])
-                for act in ACTS
-            ),
-            Route("/models/{name}/{version:int}/release", acting.begin, methods=["POST"]),
-            Route("/sign-in", signing.sign_in_page),
-            Route("/sign-in", signing.sign_in, methods=["POST"]),
-            Route("/sign-out", signing.sign_out, methods=["POST"]),
             *(
                 Route(f"/api/log/{{name}}/records.{form}", answering.file(partial(pages.log_file, form=form)))
                 for form in ("json", "csv")
             ),
+            *_forms(acting, signing),
             Route("/language/{language}", answering.language),
             Route("/health", answering.health),
-            Mount("/static", StaticFiles(directory=str(files("lading.hub").joinpath("static")))),
+            Route("/live", answering.stream),
+            Route("/static/{file}", assets.answer),
         ],
         exception_handlers={HTTPException: answering.on_error},
     )
+    app.state.live = live
     # Such a redirect would name the host that the request has named.
     app.router.redirect_slashes = False
     app.add_middleware(Compressed)
@@ -100,3 +101,18 @@ def _views(pages: Pages) -> Mapping[str, tuple[str, View]]:
         "/log": ("logs.html", pages.log_index),
         "/log/{name}": ("log.html", pages.log),
     }
+
+
+def _forms(acting: Acting, signing: Signing) -> list[Route]:
+    """Return the routes of forms, which alone change something; each checks where it comes from."""
+    return [
+        *(
+            Route(f"/models/{{name}}/release/{act}", partial(acting.act, act=act), methods=["POST"])
+            for act in ACTS
+        ),
+        Route("/models/{name}/{version:int}/release", acting.begin, methods=["POST"]),
+        Route("/sign-in", signing.sign_in_page),
+        Route("/sign-in", signing.sign_in, methods=["POST"]),
+        # By POST as well: a picture on another page shall sign nobody out.
+        Route("/sign-out", signing.sign_out, methods=["POST"]),
+    ]

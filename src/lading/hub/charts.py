@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from markupsafe import Markup, escape
 
+from lading.monitor.distances import expected_psi
 from lading.monitor.report import distributions, figures, sentences, timelines
 from lading.monitor.report.markup import shortened
 from lading.monitor.report.sections import sentence_markup
@@ -44,15 +45,17 @@ def words(text: str) -> Markup:
     return _markup(sentence_markup(sentences.sentence_of(shortened(text, _LONGEST))))
 
 
-def drift_rows(history: Iterable[ColumnPoint]) -> Markup:
-    """Return the rows of a table of drift over time: when, PSI, missing values, rows.
+def drift_rows(column: ColumnStatus, history: Iterable[ColumnPoint]) -> Markup:
+    """Return the rows of a table of drift over time: when, PSI, PSI without drift, missing values, rows.
 
     Here and not in a template: there are thousands on a page, and a template takes ten times as long.
     """
-    rows = []
+    rows, has_reference = [], any(column.reference)
     # Only figures are in it, and they are escaped all the same: one begins with "<".
     for point in history:
-        numbers = (figures.distance(point.psi), figures.share(point.missing_share), count(point.rows))
+        expected = expected_psi(column.reference, point.rows) if has_reference else None
+        distances = (figures.distance(point.psi), figures.distance(expected))
+        numbers = (*distances, figures.share(point.missing_share), count(point.rows))
         cells = "".join(f'<td class="number">{escape(number)}</td>' for number in numbers)
         rows.append(f'<tr><th scope="row"><time>{moment(point.at)}</time></th>{cells}</tr>')
     return _markup("".join(rows))

@@ -85,10 +85,21 @@ COLUMNS_NAMED = 200
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
+_NO_ASSETS: Mapping[str, str] = {}
+AGES = ("{number} s ago", "{number} min ago", "{number} h ago", "{number} days ago")
+"""How long ago something was, from seconds to days; the script of pages writes them as well."""
+
+
 class Drawing:
     """The templates of one hub; ``where`` is the name of its registry."""
 
-    def __init__(self, where: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        where: str,
+        clock: Callable[[], float] = time.time,
+        assets: Mapping[str, str] = _NO_ASSETS,
+    ) -> None:
+        """`assets` has the addresses of the files that pages load, by name."""
         self._clock = clock
         self._environment = Environment(
             loader=PackageLoader("lading.hub"),
@@ -112,9 +123,8 @@ class Drawing:
         self._environment.globals.update(sources=SOURCES, share_text=share_text)
         self._environment.globals.update(alarm_kinds=ALARM_KINDS, translated=_translated)
         self._environment.globals.update(size=units.size, short=_short, share=units.weight, quoted=quoted)
-        self._environment.globals.update(
-            charts=charts, most_downloaded=MOST_DOWNLOADED, iso=iso_time, whole=whole
-        )
+        self._environment.globals.update(charts=charts, assets=assets, ages=AGES, live="")
+        self._environment.globals.update(most_downloaded=MOST_DOWNLOADED, iso=iso_time, whole=whole)
         self._environment.globals.update(buttons=BUTTONS, problems=PROBLEMS, longest_reason=LONGEST_REASON)
         self._environment.globals.update(
             modes_of_form=MODES_OF_FORM, usual_steps=USUAL_STEPS, usual_hold=USUAL_HOLD
@@ -131,7 +141,8 @@ class Drawing:
             at = unix_time(then) if isinstance(then, str) else then
             number, sentence = age(max(0.0, self._clock() - at))
             text = translate(sentence, number=number)
-            return Markup('<time datetime="{at}" title="{at}">{text}</time>').format(
+            # The class says that it ages: the script of the page goes on counting.
+            return Markup('<time class="ago" datetime="{at}" title="{at}">{text}</time>').format(
                 at=iso_time(at), text=text
             )
 
@@ -142,12 +153,12 @@ class Drawing:
 def age(seconds: float) -> tuple[int, str]:
     """Return a number and its sentence, a key of the translations."""
     if seconds < _MINUTE_S:
-        return int(seconds), "{number} s ago"
+        return int(seconds), AGES[0]
     if seconds < 2 * _HOUR_S:
-        return int(seconds / _MINUTE_S), "{number} min ago"
+        return int(seconds / _MINUTE_S), AGES[1]
     if seconds < 2 * _DAY_S:
-        return int(seconds / _HOUR_S), "{number} h ago"
-    return int(seconds / _DAY_S), "{number} days ago"
+        return int(seconds / _HOUR_S), AGES[2]
+    return int(seconds / _DAY_S), AGES[3]
 
 
 def _translated(t: Translate, words: Mapping[str, str]) -> dict[str, Markup]:

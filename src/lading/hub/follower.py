@@ -16,6 +16,9 @@ from lading.registry import Registry
 log = logging.getLogger("lading.hub")
 
 READ_EVERY_S = 2.0
+SLOW_S = 3.0
+"""After so long without an answer pages say so: a lock may last for longer than anybody waits."""
+
 _MOST_PAUSE_S = 15.0
 _MOST_ALARMS = 1000
 
@@ -31,12 +34,23 @@ class Known:
 class Follower:
     """The thread that reads the catalog; ``known`` is replaced as a whole, so any thread may look at it."""
 
+    _known = Known(None)
+
     def __init__(self, registry: Registry, clock: Callable[[], float] = time.time) -> None:
         self._registry = registry
         self._clock = clock
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hub follower", daemon=True)
-        self.known = Known(None)
+        # When the reading that goes on now has begun, and what is known if it takes long.
+        self._reading: tuple[float, Known] | None = None
+
+    @property
+    def known(self) -> Known:
+        """What is known; it has a failure as well while the catalog takes long to answer."""
+        reading = self._reading
+        if reading is not None and time.monotonic() - reading[0] > SLOW_S:
+            return reading[1]
+        return self._known
 
     def start(self) -> None:
         """Read once, and go on in the thread."""
@@ -52,18 +66,22 @@ class Follower:
 
     def read(self) -> None:
         """Read what the catalog says now; if it does not answer, keep what is known, with the reason."""
+        slow = self._known.failure or f"the catalog: expected an answer, found none in {SLOW_S:g} s"
+        self._reading = (time.monotonic(), Known(self._known.knowledge, slow))
         try:
             knowledge = read_knowledge(self._registry, self._clock)
         except LadingError as error:
             failure = one_line(error)
             # Once for each cause: an outage of a night would fill the log.
-            if failure != self.known.failure:
+            if failure != self._known.failure:
                 log.warning("the catalog does not answer: %s", failure)
-            self.known = Known(self.known.knowledge, failure)
-            return
-        if self.known.failure:
-            log.info("the catalog answers again")
-        self.known = Known(knowledge)
+            self._known = Known(self._known.knowledge, failure)
+        else:
+            if self._known.failure:
+                log.info("the catalog answers again")
+            self._known = Known(knowledge)
+        finally:
+            self._reading = None
 
     def _run(self) -> None:
         failures = 0

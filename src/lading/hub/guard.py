@@ -45,9 +45,9 @@ class WithHeaders:
         async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
                 # What is on a page is nobody's business but the browser's that asked.
-                own = {**_HEADERS, "cache-control": "no-store"}
-                if scope.get("path", "").startswith("/static/"):
-                    own["cache-control"] = "max-age=3600"
+                own = dict(_HEADERS)
+                if not any(name == b"cache-control" for name, _ in message["headers"]):
+                    own["cache-control"] = "no-store"
                 message["headers"] = [
                     *message["headers"],
                     *((name.encode(), value.encode()) for name, value in own.items()),

@@ -38,8 +38,16 @@ from lading.settings import log_url
 class Pages:
     """The views of all pages over one registry. Each returns what its page says, and why not newer."""
 
-    def __init__(self, registry: Registry, clock: Callable[[], float] = time.time, log: str = "") -> None:
-        self._reader = Reader(registry, clock)
+    def __init__(
+        self,
+        registry: Registry,
+        clock: Callable[[], float] = time.time,
+        failure: Callable[[], str] = str,
+        *,
+        log: str = "",
+    ) -> None:
+        """`failure` returns why the catalog is known not to answer, or nothing."""
+        self._reader = Reader(registry, clock, failure)
         self._log = PredictionLog(log or log_url(None, registry.where))
 
     def home(self, _request: Request, knowledge: Knowledge) -> tuple[Any, str]:

@@ -69,8 +69,15 @@ class Answer(msgspec.Struct, Generic[Value], frozen=True):
 class Reader:
     """Reads for pages. Its methods raise `RegistryUnavailable` only for what was never read before."""
 
-    def __init__(self, registry: Registry, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        clock: Callable[[], float] = time.time,
+        failure: Callable[[], str] = str,
+    ) -> None:
+        """`failure` returns why the catalog is known not to answer, or nothing: it is not asked then."""
         self._registry = registry
+        self._failure = failure
         self._clock = clock
         self._kept: OrderedDict[Any, Answer[Any]] = OrderedDict()
         self._manifests: OrderedDict[str, Manifest] = OrderedDict()
@@ -321,6 +328,9 @@ class Reader:
         kept = self._kept if kept is None else kept
         read_at = self._clock()
         try:
+            # A lock of the catalog may last half a minute, and a page waits no longer than a person.
+            if failure := self._failure():
+                raise RegistryUnavailable("the registry", expected="an answer", found=failure)
             answer = Answer(read(), read_at)
         except RegistryUnavailable as error:
             # An old answer that says how old it is helps more than none.

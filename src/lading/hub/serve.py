@@ -6,17 +6,21 @@ import logging
 import socket
 from collections.abc import Callable
 
-from lading.errors import InvalidSetting, missing_extra
+from lading.errors import missing_extra
 from lading.hub.follower import Follower
+from lading.hub.listening import listen
 from lading.registry import Registry
 
 # What a browser on this machine calls it. Of another address, the proxy in front knows the names.
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
+_END_S = 5
+"""How long answers may take that are under way when the hub ends."""
+
 log = logging.getLogger("lading.hub")
 
 
-def serve(
+def serve(  # noqa: PLR0913 - one for each option
     registry: Registry,
     host: str,
     port: int,
@@ -25,11 +29,13 @@ def serve(
     key: str | None = None,
     *,
     prediction_log: str = "",
+    listener: socket.socket | None = None,
 ) -> None:
     """Serve the pages until SIGTERM or Ctrl-C; `on_ready` is called with their address.
 
-    People who have the `key` can act on them; without one, nobody can. `prediction_log` is the log
-    that pages show, by default that of `lading log`.
+    People who have the `key` can act on them; without one, nobody can. A `listener` that the caller has
+    opened is used instead of another one. `prediction_log` is the log that pages show, by
+    default that of `lading log`.
 
     Raises `ExtraMissing` without the libraries of the extra `hub`, and `InvalidSetting` for an address that
     cannot be listened on.
@@ -42,32 +48,32 @@ def serve(
     except ModuleNotFoundError as error:
         raise missing_extra("`lading hub`", "hub", error) from error
     # The port before the registry: an address that is taken is said at once.
-    listener = _listener(host, port)
+    listener = listener or listen(host, port)
     follower = Follower(registry)
     follower.start()
     try:
         is_local = host in _LOOPBACK or host == "::1"
         hosts = _LOOPBACK if is_local else frozenset()
-        app = make_app(registry, follower, hosts, Access(key), log=prediction_log)
+        app = make_app(
+            registry, follower, hosts, Access(key), ending=lambda: server.should_exit, log=prediction_log
+        )
+        if key is not None and not is_local:
+            log.warning("the key is typed over plain HTTP unless a proxy in front of %s takes TLS off", host)
         # What uvicorn tells of itself is not what anybody wants to know at `info`.
         level = "warning" if log_level == "info" else log_level
-        config = uvicorn.Config(app, log_level=level, access_log=False, server_header=False, ws="none")
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            log_level=level,
+            access_log=False,
+            server_header=False,
+            ws="none",
+            timeout_graceful_shutdown=_END_S,
+        )
         name = f"[{host}]" if ":" in host else host
+        server = uvicorn.Server(config)
         on_ready(f"http://{name}:{listener.getsockname()[1]}/")
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
     finally:
         follower.close()
         listener.close()
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(128)
-    except OSError as error:
-        problem = f"`{host}:{port}`: {error.strerror or error}"
-        raise InvalidSetting("`--port`", expected="an address that is free", found=problem) from None
-    return listener

@@ -52,6 +52,7 @@ class Signing:
             # Who has typed the key as a name does not want it on the page.
             kept = "" if self._access.is_key(name) else name
             return self._sign_in_form(request, 401, "wrong key", name=kept, model=model)
+        # The right key ends the pause, also if the name beside it has to be typed once more.
         self._access.attempts.succeeded(address)
         if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable() or self._access.is_key(name):
             return self._sign_in_form(request, 400, "no name", model=model)

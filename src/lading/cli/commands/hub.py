@@ -5,21 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
+from lading.cli.commands.hub_export import export
 from lading.cli.ui import printing
-from lading.cli.ui.command import Command
+from lading.cli.ui.command import Group
+from lading.cli.ui.exit_codes import HintedUsageError
 from lading.cli.ui.log_options import log_option
 from lading.cli.ui.parameters import FILE, open_registry, registry_option
 
 
-@click.command(
+@click.group(
     "hub",
     short_help="Show what runs, in a browser.",
-    cls=Command,
+    cls=Group,
+    invoke_without_command=True,
     examples=(
         "lading hub",
         "lading hub --key-file hub.key",
         "lading hub --port 9000 --registry postgresql://db/models",
+        "lading hub export audit-2026",
     ),
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -44,8 +49,16 @@ from lading.cli.ui.parameters import FILE, open_registry, registry_option
 )
 @log_option
 @registry_option
+@click.pass_context
 def hub(
-    host: str, port: int, log_level: str, key_file: Path | None, log: str | None, registry: str | None
+    ctx: click.Context,
+    /,
+    host: str,
+    port: int,
+    log_level: str,
+    key_file: Path | None,
+    log: str | None,
+    registry: str | None,
 ) -> None:
     """Serve pages over the registry until SIGTERM or Ctrl-C.
 
@@ -58,6 +71,9 @@ def hub(
     Who signs in with the key can release a version, and promote, pause, resume, take out of traffic and roll
     back a release, with a reason that the history keeps. Without a key the pages change nothing.
     """
+    if ctx.invoked_subcommand is not None:
+        _refuse_options_before(ctx)
+        return
     from lading.hub.key import read_key
     from lading.hub.serve import serve
     from lading.logs import set_up_logging
@@ -75,3 +91,17 @@ def hub(
             key,
             prediction_log=log_url(log, registry),
         )
+
+
+def _refuse_options_before(ctx: click.Context) -> None:
+    """Refuse options of the server before the name of a command, which would silently go without them."""
+    for name in ctx.params:
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            command = f"lading hub {ctx.invoked_subcommand}"
+            hint = f"`{command} --help` lists the options of that command"
+            problem = f"`{option}` before `{ctx.invoked_subcommand}`: expected after it, or not at all"
+            raise HintedUsageError(problem, hint, ctx)
+
+
+hub.add_command(export)

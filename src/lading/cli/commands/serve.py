@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import click
 from lading.cli.ui.command import Command
 from lading.cli.ui.first_process import leave_process_1
 from lading.cli.ui.parameters import BundleType, registry_option
-from lading.errors import missing_extra
+from lading.errors import UsageError, missing_extra
 from lading.ref import Ref
 from lading.settings import (
     ServeSettings,
@@ -30,7 +31,7 @@ from lading.settings import (
 
 if TYPE_CHECKING:
     from lading.monitor.alert_rules import AlertRules
-    from lading.server import BackgroundTask
+    from lading.server import BackgroundTask, KeptProcess
     from lading.server.process.status import Status
 
 _METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}
@@ -46,10 +47,14 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _option(field: Field[Any]) -> Callable[..., Any]:
     default = f"default: {field.default}; " if field.default != "" else ""
+    is_flag = field.metadata["flag"]
     return click.option(
         "--" + field.name.replace("_", "-"),
         field.name,
-        type=_click_type(field),
+        type=str if is_flag else _click_type(field),
+        is_flag=is_flag,
+        flag_value="on" if is_flag else None,
+        default=None,
         metavar=_METAVARS.get(type(field.default)) if not field.metadata["choices"] else None,
         help=f"{field.metadata['help']}  [{default}env: {', '.join(variables(field))}]",
     )
@@ -111,7 +116,8 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
         )
         if tasks and settings.workers > 1:
             import_before_fork(url)
-        code = run(settings, refs, url, tasks)
+        with hub_beside(settings, refs, url, has_registry=registry_is_set(registry)) as beside:
+            code = run(settings, refs, url, tasks, beside)
     except ModuleNotFoundError as error:
         # A missing module of lading itself is a bug, not an extra that can be installed.
         if (error.name or "lading").startswith("lading"):
@@ -168,10 +174,45 @@ def background_tasks(
     """
     if not refs:
         yield rollout_driver(url)
-    if not refs or has_registry or any(isinstance(ref, Ref) for ref in refs):
+    if uses_registry(refs, has_registry=has_registry):
         yield inventory_heartbeat(url)
         yield column_reports(url)
         yield monitor_driver(url, alerts, log)
+
+
+def uses_registry(refs: tuple[Ref | Path, ...], *, has_registry: bool) -> bool:
+    """Return whether a server has a registry; of bundles from directories only if one was chosen."""
+    return not refs or has_registry or any(isinstance(ref, Ref) for ref in refs)
+
+
+@contextmanager
+def hub_beside(
+    settings: ServeSettings, refs: tuple[Ref | Path, ...], url: str, *, has_registry: bool
+) -> Iterator[tuple[KeptProcess, ...]]:
+    """Yield the program that serves the pages of the hub beside the server; none unless it is wanted.
+
+    Raises `UsageError` without a registry, `ExtraMissing` without its libraries, and `InvalidSetting` for an
+    address that is taken.
+    """
+    if settings.hub == "off":
+        yield ()
+        return
+    if not uses_registry(refs, has_registry=has_registry):
+        hint = "name one by `--registry` or LADING_REGISTRY; servers report to it, and the hub reads it"
+        raise UsageError("`--hub`", expected="a registry", found="bundles from directories alone", hint=hint)
+    from lading.hub.beside import check_libraries, command
+    from lading.hub.key import read_key
+    from lading.hub.listening import listen
+    from lading.server import KeptProcess
+
+    check_libraries()
+    read_key(None)  # One that cannot be is said here: the process reads it again.
+    # Here and not in the process: an address that is taken is said before anything is served.
+    with listen(settings.hub_host, settings.hub_port, "`--hub-port`") as listener:
+        words = command(listener, settings.hub_host, settings.log_level, settings.log_format)
+        # A registry's address may have a password, which the list of processes would show.
+        environ = {**os.environ, "LADING_REGISTRY": url}
+        yield (KeptProcess("the hub", words, pass_fds=[listener.fileno()], environ=environ),)
 
 
 def column_reports(url: str) -> BackgroundTask:

@@ -18,7 +18,7 @@ from lading.registry.catalog.monitoring import AlarmQuery
 ALARMS_A_PAGE = 50
 STATES = ("open", "ended")
 _MOST_ALERTS = 200
-_KINDS: tuple[str, ...] = get_args(AlarmKind)
+KINDS: tuple[str, ...] = get_args(AlarmKind)
 _LONGEST_ID = 63
 _STATUSES = ("firing", "pending", "resolved")
 
@@ -44,7 +44,7 @@ class AlarmsState(msgspec.Struct, frozen=True, kw_only=True):
         chosen = cls(**{name: query.get(name, "").strip() for name in cls.__struct_fields__})
         if chosen.model:
             check_name(chosen.model)
-        for where, value, allowed in (("kind", chosen.kind, _KINDS), ("state", chosen.state, STATES)):
+        for where, value, allowed in (("kind", chosen.kind, KINDS), ("state", chosen.state, STATES)):
             if value:
                 one_of(f"`{where}`", value, allowed)
         _place(chosen.before)
@@ -57,7 +57,7 @@ class AlarmsState(msgspec.Struct, frozen=True, kw_only=True):
 
     def asked(self) -> AlarmQuery:
         """Return what the catalog is asked for."""
-        kinds: dict[str, AlarmKind] = dict(zip(_KINDS, get_args(AlarmKind), strict=True))
+        kinds: dict[str, AlarmKind] = dict(zip(KINDS, get_args(AlarmKind), strict=True))
         return AlarmQuery(
             name=self.model or None,
             kind=kinds.get(self.kind),
@@ -78,7 +78,7 @@ class AlarmsPage(msgspec.Struct, frozen=True, kw_only=True):
     open: int
     alerts: list[AlertState]
     more_alerts: int
-    kinds: tuple[str, ...] = _KINDS
+    kinds: tuple[str, ...] = KINDS
 
 
 def alarms_page(

@@ -42,6 +42,7 @@ def begin_page(
     before: Seen | None,
 ) -> BeginPage:
     """Return the page of a version that is to be released; `events` are the last, newest first."""
+    # A model that was never released has the number 0, and no change to be overtaken by.
     newest = events[0].seq if events else 0
     number, epoch = (release.number, release.epoch) if release is not None else (0, 0)
     return BeginPage(

@@ -17,7 +17,7 @@ _FAILED = "failed"
 
 
 class Concern(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that needs somebody, or that somebody should know of, since a Unix time.
+    """One thing that needs somebody, or that somebody should know of, since a Unix time; 0 if not known.
 
     ``subject`` is the column or slice of an alarm, the replica of a failed load or of silence, or the mode of
     a release; ``detail`` what is known in words, as it was written down. ``percent`` is a candidate's share.

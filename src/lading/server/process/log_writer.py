@@ -13,7 +13,6 @@ import secrets
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,13 +24,13 @@ from lading.log_frames import WriterSettings
 from lading.server.inference.dataplane import DataPlane
 from lading.server.observe.log_sender import LogSender
 from lading.server.observe.prediction_log import PredictionLog, Privacy, names_in
+from lading.server.process.kept_process import watched
 from lading.server.process.worker import WorkerContext
 from lading.server.process.worker_process import STEADY_S, restart_delay_s
 from lading.settings import ServeSettings, home, log_url
 
 log = logging.getLogger("lading.server")
 
-_CHECK_S = 0.5
 _END_S = 25.0
 _SEND_S = 5.0
 # Each arena and each thread of a pool keeps what it has freed: for two threads at work that is most of what
@@ -209,30 +208,12 @@ def logged_predictions(
         if worker is not None and worker.log_inbox is not None:
             inbox = worker.log_inbox
         else:
-            inbox = started.enter_context(watched(LogWriter(writer))).inbox
+            kept = LogWriter(writer)
+            started.enter_context(watched(kept))
+            inbox = kept.inbox
         sender = LogSender(inbox)
         # Ends before the writer does, and after the recorder, which is started later.
         started.callback(sender.close, _SEND_S)
         predictions = PredictionLog(settings.log_predictions, sender, replica=replica, privacy=privacy)
         plane.log_labels = predictions.add_labels
         yield predictions
-
-
-@contextlib.contextmanager
-def watched(writer: LogWriter) -> Iterator[LogWriter]:
-    """Have a thread keep the process of `writer` running within; for a server without a supervisor."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(_CHECK_S):
-            writer.check()
-
-    writer.check()
-    thread = threading.Thread(target=watch, name="log writer", daemon=True)
-    thread.start()
-    try:
-        yield writer
-    finally:
-        ended.set()
-        thread.join()
-        writer.close()

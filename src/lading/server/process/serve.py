@@ -38,6 +38,7 @@ from lading.server.process.background import BackgroundTask, BackgroundTasks
 from lading.server.process.compose import make_app, make_plane
 from lading.server.process.grpc_listener import GrpcListener
 from lading.server.process.http_server import HttpServer, uvicorn_config
+from lading.server.process.kept_process import KeptRunning, watched
 from lading.server.process.observed_rows import observed_rows
 from lading.server.process.request_observers import request_observers
 from lading.server.process.sockets import address_of, listen, reserve_grpc_port, tcp_host
@@ -59,13 +60,14 @@ def serve(
     registry_url: str | None = None,
     worker: WorkerContext | None = None,
     background_tasks: Sequence[BackgroundTask] = (),
+    programs: Sequence[KeptRunning] = (),
 ) -> int:
     """Serve the models named by `refs` until SIGTERM or SIGINT, then drain; return the exit code 0.
 
     A `Path` is the directory of a bundle, a `Ref` a version in the registry. Without `refs` the server
-    follows the releases of the registry. `background_tasks` run beside it. One of several workers has a
-    `worker` context, and with it the addresses that all of them share. Raises `NotFound` or
-    `UnavailableError` if a reference cannot be resolved, `InvalidSetting` if a port is taken.
+    follows the releases of the registry. `background_tasks` run beside it, and so do the `programs`. One of
+    several workers has a `worker` context, and with it the addresses that all of them share. Raises
+    `NotFound` or `UnavailableError` if a reference cannot be resolved, `InvalidSetting` if a port is taken.
     """
     number = worker.number if worker is not None else 0
     _set_up_process(settings, number)
@@ -107,6 +109,8 @@ def serve(
         started.callback(rows.recorder.flush)  # Before the tasks end: they deliver what it shows.
 
         _wait_to_listen(worker, manager, listener)
+        for kept in programs:
+            started.enter_context(watched(kept))
         # Last, and therefore the first to end: its answers must be counted before the follower's last report.
         grpc.open()
         started.callback(grpc.close, settings.drain_timeout_s)

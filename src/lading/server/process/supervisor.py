@@ -19,7 +19,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -32,6 +32,7 @@ from lading.server.loading.crashes import Crash
 from lading.server.metrics.run_marks import suspects
 from lading.server.metrics.shared_memory import SharedMemory
 from lading.server.process.crash_count import CRASHES, CrashCount
+from lading.server.process.kept_process import KeptRunning
 from lading.server.process.log_writer import LogWriter
 from lading.server.process.sockets import address_of, listen, reserve_grpc_port
 from lading.server.process.weights_folder import weights_folder
@@ -54,10 +55,15 @@ Work = Callable[[WorkerContext], int]
 """What a worker does; returns its exit code."""
 
 
-def supervise(settings: ServeSettings, work: Work, log_writer: LogWriter | None = None) -> int:
+def supervise(
+    settings: ServeSettings,
+    work: Work,
+    log_writer: LogWriter | None = None,
+    programs: Sequence[KeptRunning] = (),
+) -> int:
     """Run ``settings.workers`` processes of `work` until SIGTERM or SIGINT, then drain; return 0.
 
-    `log_writer` is kept running beside them, and ended after them.
+    `log_writer` and the `programs` are kept running with them, and ended after them.
 
     Raises what `work` raises before anything is served, `InvalidSetting` if a port is taken, and `UsageError`
     in a process that cannot be forked any more.
@@ -68,7 +74,7 @@ def supervise(settings: ServeSettings, work: Work, log_writer: LogWriter | None 
         hint = "start it with `lading serve --workers N`"
         raise UsageError("workers", expected="a process that can be forked", found=obstacle, hint=hint)
     set_up_logging(settings.log_level, log_format=settings.log_format)
-    return Supervisor(settings, work, log_writer).run()
+    return Supervisor(settings, work, log_writer, programs).run()
 
 
 def not_ignored(kinds: Iterable[signal.Signals]) -> list[signal.Signals]:
@@ -95,10 +101,17 @@ def fork_with_signals_blocked() -> int:
 class Supervisor:
     """Starts workers, answers their messages, replaces and drains them; one loop, no thread."""
 
-    def __init__(self, settings: ServeSettings, work: Work, log_writer: LogWriter | None = None) -> None:
+    def __init__(
+        self,
+        settings: ServeSettings,
+        work: Work,
+        log_writer: LogWriter | None = None,
+        programs: Sequence[KeptRunning] = (),
+    ) -> None:
         self._settings = settings
         self._work = work
         self._log_writer = log_writer
+        self._kept: list[KeptRunning] = [*([log_writer] if log_writer is not None else []), *programs]
         self._listener = listen(settings)
         self._grpc_socket = reserve_grpc_port(settings)
         self._memory = SharedMemory(settings.workers)
@@ -124,16 +137,16 @@ class Supervisor:
         with self._handling_signals(), weights_folder(wanted=share) as self._weights_folder:
             log.info("listening on %s (documentation: /docs), %d workers", address, len(self._workers))
             while not (self._draining_until and not any(worker.pid for worker in self._workers)):
-                if self._log_writer is not None:
-                    self._log_writer.check()
+                for kept in self._kept:
+                    kept.check()
                 self._start_due()
                 self._answer_workers()
                 self._wait()
                 self._handle_signals()
                 self._end_silent()
                 self._reap()
-        if self._log_writer is not None:
-            self._log_writer.close()
+        for kept in self._kept:
+            kept.close()
         if self._startup_error is not None:
             raise self._startup_error
         log.info("drained; bye")
@@ -302,8 +315,7 @@ class Supervisor:
         if self._draining_until:
             return max(0.0, self._draining_until - now)
         due = [worker.start_at - now for worker in self._workers if not worker.pid]
-        if self._log_writer is not None:
-            due.append(self._log_writer.due_in_s())
+        due += [kept.due_in_s() for kept in self._kept]
         if self._settings.worker_timeout_s:
             due.append(_HEARTBEAT_CHECK_S)
         return max(0.0, min(due)) if due else None
