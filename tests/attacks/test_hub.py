@@ -23,7 +23,7 @@ from support.rollout_processes import two_versions
 
 NOW = 1_000_000.0
 COOKIE = "lading_session"
-VALUES = {"name": "iris", "version": "2", "id": "host-1", "language": "ko"}
+VALUES = {"name": "iris", "version": "2", "id": "host-1", "language": "ko", "file": "icon.svg"}
 PLAN = Plan(mode="canary", steps=(5, 25))
 
 

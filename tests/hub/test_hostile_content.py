@@ -51,7 +51,7 @@ MOST_BYTES = 400_000
 HARMLESS = "\n\u200d\u00a0"
 """The end of a line, and what `escaped` leaves as it is."""
 
-VALUES = {"name": "iris", "version": "1", "id": REPLICA, "language": "ko", "form": "json"}
+VALUES = {"name": "iris", "version": "1", "id": REPLICA, "language": "ko", "form": "json", "file": "icon.svg"}
 QUERIES = (
     *("q", "sort", "page", "since", "model", "kind", "actor", "state", "standing", "pattern", "models"),
     *("below", "before", "table"),

@@ -234,3 +234,10 @@ def test_other_pages_link_into_the_log_with_the_filter_that_belongs_there(regist
 def test_the_hub_starts_without_loading_what_reads_a_log():
     code = "import sys, lading.hub.app; sys.exit('duckdb' in sys.modules or 'pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_search_is_made_when_somebody_asks_and_goes_with_no_page(registry, log, tmp_path):
+    add(log, "a")
+    log.close()
+    assert 'data-live=""' in get(registry).text
+    assert get(registry, "/live?page=/log/iris").status_code == 404

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import jsonschema
@@ -14,10 +15,11 @@ from lading.hub.follower import Follower
 from lading.hub.openapi import MONITORING_TABLES, OPERATIONS, PATH, openapi_document
 from support.hub_pages import HubPages
 from support.hub_rows import alarm, loaded, replica
+from support.predictions import LogMaker, chunk
 
 
 @pytest.fixture
-def pages(registry, push) -> HubPages:
+def pages(registry, push, tmp_path) -> HubPages:
     """Return a hub over a registry that has something on every page."""
     push()
     push()
@@ -25,6 +27,9 @@ def pages(registry, push) -> HubPages:
     registry.release("iris:2", actor="ben")
     registry.fleet.beat(replica(1, loaded(), loaded("foreign", 7), id="a/b"))
     registry.monitoring.save("monitor", {}, [], [alarm()])
+    log = LogMaker(tmp_path / "registry" / "log")
+    log.add(chunk(["a"], ended_at=[time.time() - 60]))
+    log.close()
     return HubPages(registry)
 
 

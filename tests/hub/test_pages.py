@@ -177,7 +177,8 @@ def test_a_bundle_that_is_gone_from_the_store_leaves_the_rest_of_the_page(browse
 def test_a_page_and_its_json_come_from_the_same_view(browser, push, path):
     push()
     page = browser.get(path)
-    (link,) = re.findall(r'href="(/api/[^"]+)"', page.text)
+    link, description = re.findall(r'href="(/api/[^"]+)"', page.text)
+    assert description == "/api/openapi.json"
     data = msgspec.json.decode(browser.get(link).content)
     assert set(data) == {"read_at", "stale", "data"}
     assert data["stale"] == ""

@@ -86,8 +86,10 @@ class Answering:
 
         return answer
 
-    def page(self, template: str, view: View) -> Callable[[Request], Awaitable[Response]]:
-        """Return what answers a browser: the view in a template."""
+    def page(
+        self, template: str, view: View, *, is_live: bool = False
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Return what answers a browser: the view in a template. One that is live is kept up to date."""
 
         async def answer(request: Request) -> Response:
             if _LIVE in request.headers:
@@ -97,13 +99,14 @@ class Answering:
                 if shared is not None:
                     # A copy, because compressing changes the headers of the response that is sent.
                     return Response(shared.body, shared.status_code, media_type="text/html")
-            return await self._page(request, template, await self._content(request, view))
+            content = await self._content(request, view)
+            return await self._page(request, template, content, is_live=is_live)
 
         return answer
 
     def route(self, path: str, template: str, view: View) -> Route:
         """Return the route of a page, which streams of live updates can name from now on."""
-        route = Route(path, self.page(template, view))
+        route = Route(path, self.page(template, view, is_live=True))
         self._pages.append((route, template, view))
         return route
 
@@ -156,13 +159,15 @@ class Answering:
             made = error
         return await run_in_threadpool(_content_of, made)
 
-    async def _page(self, request: Request, template: str, content: Content) -> Response:
-        made = content.made
+    async def _page(
+        self, request: Request, template: str, content: Content, *, is_live: bool = True
+    ) -> Response:
+        made, id = content.made, content.id if is_live else ""
         if isinstance(made, LadingError):
-            return self.refusal(request, made, live=content.id)
+            return self.refusal(request, made, live=id)
         # Dozens of charts take a tenth of a second, in which others would wait.
         return await run_in_threadpool(
-            self.drawn, request, template, 200, view=made.data, failure=made.stale, live=content.id
+            self.drawn, request, template, 200, view=made.data, failure=made.stale, live=id
         )
 
     def data(self, view: View) -> Callable[[Request], Awaitable[Response]]:

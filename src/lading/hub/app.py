@@ -47,9 +47,15 @@ def make_app(
     answering = Answering(follower, drawing, access or Access(), live)
     acting, signing = Acting(registry, pages, answering), Signing(answering)
     views = _views(pages)
+    searches: Mapping[str, tuple[str, View]] = {
+        "/log": ("logs.html", pages.log_index),
+        "/log/{name}": ("log.html", pages.log),
+    }
     app = Starlette(
         routes=[
             *(answering.route(path, template, view) for path, (template, view) in views.items()),
+            # A search of the log takes seconds: it is made when somebody asks, and not with every change.
+            *(Route(path, answering.page(template, view)) for path, (template, view) in searches.items()),
             # Before the data of pages: those of a model `a.json` are at `/api/history?model=a.json`.
             *(
                 Route(f"/api/history/{{name}}.{form}", partial(pages.export_history, form=form))
@@ -57,7 +63,7 @@ def make_app(
             ),
             *(
                 Route("/api" + ("/home" if path == "/" else path), answering.data(view))
-                for path, (_, view) in views.items()
+                for path, (_, view) in {**views, **searches}.items()
             ),
             Route(PATH, openapi_json),
             Route("/api/models/{name}/monitoring.csv", answering.file(pages.monitoring_table)),
@@ -112,6 +118,4 @@ def _views(pages: Pages) -> Mapping[str, tuple[str, View]]:
         "/history/{name}": ("history.html", pages.model_history),
         "/models/{name}/monitoring": ("monitoring.html", pages.monitoring),
         "/alarms": ("alarms.html", pages.alarms),
-        "/log": ("logs.html", pages.log_index),
-        "/log/{name}": ("log.html", pages.log),
     }

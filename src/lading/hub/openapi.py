@@ -19,6 +19,7 @@ from lading.hub.views import alarms, history, inventory, models, monitoring
 from lading.hub.views.act import ACTS, ActPage
 from lading.hub.views.begin import BeginPage
 from lading.hub.views.home import Home
+from lading.hub.views.log import LABELLED, OPERATORS, OUTCOMES, SIDES, LogIndex, LogPage
 from lading.hub.views.release import ReleasePage
 from lading.hub.views.tables import Page
 from lading.hub.views.versions import VersionPage
@@ -104,6 +105,21 @@ _MODEL = _text("model", "The name of a model.")
 _KIND = _choice("kind", history.KINDS_OF_EVENTS, "The kind of an event.")
 _ACTOR = _text("actor", "Who did it.")
 _BELOW = _number("below", "The position below which events are: `older` of the page before.")
+_LOGGED = (
+    _text("since", "From when on: a span before now such as `2h`, an ISO time, or `all`; `1d` without."),
+    _text("until", "Up to when: a span before now or an ISO time."),
+    _text("version", "The number of a version."),
+    _choice("side", SIDES, "Whose answers: live, the candidate's, or copies in shadow."),
+    _text("replica", "The id of a server."),
+    _text("id", "The id of a request."),
+    _choice("outcome", OUTCOMES, "How the request ended."),
+    _text("status", "The status that was answered."),
+    _text("column", "A column, such as `inputs.age` or `outputs.label`, to compare with `value`."),
+    _choice("op", OPERATORS, "How to compare."),
+    _text("value", "What to compare with."),
+    _choice("label", LABELLED, "Whether the truth is known."),
+)
+_BEFORE_RECORD = _text("before", "The place behind which records are: `older` of the page before.")
 _SEEN = tuple(
     Parameter(name, {"type": "integer", "minimum": 0}, "As an earlier page displayed the release.")
     for name in ("release", "change", "event")
@@ -168,6 +184,14 @@ OPERATIONS: dict[str, Operation] = {
             _text("before", "The place behind which alarms are: `older` of the page before."),
         ),
     ),
+    "/api/log": Operation("The models that the prediction log has records of", LogIndex),
+    "/api/log/{name}": Operation(
+        "Logged predictions of a model, newest first", LogPage, (*_LOGGED, _BEFORE_RECORD)
+    ),
+    "/api/log/{name}/records.json": Operation(
+        "The same, more of them, as a file", dict[str, Any], _LOGGED, plain=True
+    ),
+    "/api/log/{name}/records.csv": Operation("The same for a spreadsheet", None, _LOGGED),
     PATH: Operation("This document", dict, plain=True),
 }
 """Every path of `/api`, in the order of the pages."""

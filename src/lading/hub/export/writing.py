@@ -38,7 +38,8 @@ _OVERVIEWS = ("/", "/models", "/inventory", "/alarms", "/history")
 _KEPT_PARAMETERS = frozenset({"below", "before", "page", "since"})
 # Pages that ask what to do. Nothing can be done from a disk.
 _ACTS = re.compile(r"/models/[^/]+/(release/.+|[^/]+/release)")
-_LEFT_OUT = re.compile(r"/(language|sign-in|sign-out|api/openapi\.json)(/.*)?")
+# What people sent to models does not go with pages about them: that is for those who keep the log to decide.
+_LEFT_OUT = re.compile(r"/(language|sign-in|sign-out|log|api/openapi\.json)(/.*)?")
 
 OnPage = Callable[[int, str], None]
 """Called with how many pages are done, and the path of the next."""
