@@ -22,7 +22,7 @@ SCENE: Mapping[str, tuple[str, ...]] = {
         "/models/credit-default/monitoring?since=7d",
         "/models/fraud-screen/monitoring",
     ),
-    "/models/{name}/{version:int}": ("/models/churn/4", "/models/parcel-delay/1"),
+    "/models/{name}/{version:int}": ("/models/churn/4", "/models/credit-default/3", "/models/parcel-delay/1"),
     "/models/{name}/release/promote": (
         "/models/churn/release/promote",
         "/models/credit-default/release/promote",
