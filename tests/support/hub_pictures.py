@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from lading.hub.access import Access
 from support.browsing import NARROW, WIDE, People
+from support.hub_person import KEY
 from support.hub_scene import scene
-from support.hub_server import hub_over
+from support.hub_server import hub_over, signed_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -27,6 +29,9 @@ PAGES: Mapping[str, tuple[str, str]] = {
     "model": ("/models/churn", "One model: its versions, its release and its last events"),
     "version": ("/models/credit-default/3", "One version: signature, proof and where it runs"),
     "release": ("/models/churn/release", "A canary under way, both sides in numbers"),
+    "act": ("/models/churn/release/promote", "What somebody is about to do, with the reason asked"),
+    "begin": ("/models/credit-default/4/release", "How a version is to go live"),
+    "sign-in": ("/sign-in", "Who signs in"),
     "monitoring": (
         "/models/credit-default/monitoring?since=7d",
         "Live traffic beside the training data: applicants have grown older",
@@ -48,13 +53,13 @@ _WIDTHS = {WIDE: 760, NARROW: 330}
 
 def taken(people: People, folder: Path, ways: Sequence[str] = tuple(_WAYS)) -> Iterator[tuple[str, bytes]]:
     """Take pictures; yield the name of each file and its bytes, the first page in Korean last."""
-    with scene(folder) as (registry, clock), hub_over(registry, clock) as hub:
+    with scene(folder) as (registry, clock), hub_over(registry, Access(KEY), clock=clock) as hub:
         for width, dark, way in ((*_WAYS[way], way) for way in ways):
-            page = people.visit(hub.url, width=width, dark=dark)
+            page = signed_in(people, hub.url, width=width, dark=dark)
             for name, (address, _) in PAGES.items():
                 page.goto(hub.url + address)
                 yield f"{name}-{way}.webp", _picture(page, width)
-        page = people.visit(hub.url, language="ko")
+        page = signed_in(people, hub.url, language="ko")
         yield "home-1440-ko.webp", _picture(page, WIDE)
 
 
