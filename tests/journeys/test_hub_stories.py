@@ -110,6 +110,7 @@ def bank(postgres, tmp_path) -> Iterator[Bank]:
     with contextlib.ExitStack() as stack:
         registry = stack.enter_context(Registry.open(desk.url, store=str(tmp_path / "store")))
         registry.models()
+        stack.enter_context(quick_monitor(registry))
         servers = [
             stack.enter_context(serving(flags=flags, environ=desk.environ, ready=False)) for _ in range(2)
         ]
@@ -212,7 +213,7 @@ def test_an_operator_finds_out_what_an_alarm_is_about_and_rolls_back(people, ban
         shell.must(f"lading release credit:{version}")
     for server in bank.servers:
         server.wait_ready()
-    with quick_monitor(registry), bank.loaded() as load:
+    with bank.loaded() as load:
         wait_until(lambda: "credit:2" in load.versions(), WAIT_MS / 1000, "version 2 answers")
         bank.callers.older = 25.0
         page = people.visit(bank.hub)
