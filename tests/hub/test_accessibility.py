@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from lading.hub.access import Access
@@ -10,7 +12,7 @@ from support.browsing import NARROW, WIDE
 from support.hub_person import KEY
 from support.hub_routes import empty, examples
 from support.hub_scene import scene
-from support.hub_server import hub_over
+from support.hub_server import hub_over, signed_in
 
 pytestmark = [pytest.mark.slow, needs_axe]
 
@@ -18,8 +20,8 @@ pytestmark = [pytest.mark.slow, needs_axe]
 WAYS = [(WIDE, False, "en"), (WIDE, True, "ko"), (NARROW, False, "ko"), (NARROW, True, "en")]
 
 
-def judged(people, url: str, addresses: list[str], width: int, dark: bool, language: str) -> list[str]:
-    page = people.visit(url, width=width, dark=dark, language=language, bypass_csp=True)
+def judged(visit, url: str, addresses: list[str], width: int, dark: bool, language: str) -> list[str]:
+    page = visit(url, width=width, dark=dark, language=language, bypass_csp=True)
     problems = []
     for address in addresses:
         page.goto(url + address)
@@ -30,8 +32,9 @@ def judged(people, url: str, addresses: list[str], width: int, dark: bool, langu
 
 @pytest.mark.parametrize(("width", "dark", "language"), WAYS)
 def test_axe_finds_nothing_on_any_page(people, tmp_path, width, dark, language):
-    with scene(tmp_path) as (registry, clock), hub_over(registry, clock=clock) as hub:
-        problems = judged(people, hub.url, examples(hub.app), width, dark, language)
+    with scene(tmp_path) as (registry, clock), hub_over(registry, Access(KEY), clock=clock) as hub:
+        visit = functools.partial(signed_in, people) if language == "en" else people.visit
+        problems = judged(visit, hub.url, examples(hub.app), width, dark, language)
     assert not problems, "\n".join(problems)
 
 
@@ -68,7 +71,7 @@ def test_axe_finds_nothing_on_pages_without_data(people, registry):
         problems = [
             problem
             for width, dark, language in WAYS
-            for problem in judged(people, hub.url, empty(hub.app), width, dark, language)
+            for problem in judged(people.visit, hub.url, empty(hub.app), width, dark, language)
         ]
     assert not problems, "\n".join(problems)
 

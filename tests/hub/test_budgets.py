@@ -8,11 +8,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from lading.hub.access import Access
 from lading.hub.assets import Assets
 from support.browsing import NARROW, WIDE
+from support.hub_person import KEY
 from support.hub_routes import examples
 from support.hub_scene import scene
-from support.hub_server import hub_over
+from support.hub_server import hub_over, signed_in
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +35,7 @@ _PAINTED = """new Promise(done => new PerformanceObserver(list => {
 
 @pytest.fixture
 def hub(tmp_path):
-    with scene(tmp_path) as (registry, clock), hub_over(registry, clock=clock) as server:
+    with scene(tmp_path) as (registry, clock), hub_over(registry, Access(KEY), clock=clock) as server:
         yield server
 
 
@@ -97,7 +99,7 @@ def test_every_page_is_painted_within_a_second(people, hub):
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
 def test_nothing_moves_while_a_page_loads_and_no_page_scrolls_sideways(people, hub, width):
-    page = people.visit(hub.url, width=width)
+    page = signed_in(people, hub.url, width=width)
     page.context.add_init_script(_OBSERVE)
     shifted, wide = {}, {}
     for address in examples(hub.app):
@@ -122,7 +124,7 @@ def test_what_moves_is_seen(people, hub):
 
 
 def test_a_keyboard_alone_reaches_everything_and_shows_where_it_is(people, hub):
-    page = people.visit(hub.url)
+    page = signed_in(people, hub.url)
     for address in examples(hub.app):
         page.goto(hub.url + address)
         expected = page.evaluate(_REACHABLE)

@@ -42,3 +42,14 @@ def test_the_key_in_the_place_of_the_name_is_neither_shown_nor_kept(app, caplog)
 def test_a_name_that_no_history_could_show_is_refused(app, name):
     answer = Person(app).sign_in(name)
     assert answer.status_code == (303 if name == "ann\n" else 400)
+
+
+def test_who_signs_in_on_the_way_to_a_release_gets_there(app, registry, push):
+    push()
+    person = Person(app)
+    assert 'href="/sign-in?model=iris&amp;version=1"' in person.get("/models/iris/1/release").text
+    answer = person.sign_in("ann", model="iris&version=1")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/models/iris/1/release")
+    for version in ("1/../..", "-1", "1" * 10):
+        elsewhere = Person(app).sign_in("ann", model=f"iris&version={version}")
+        assert elsewhere.headers["location"] == "/models/iris/release"

@@ -6,6 +6,7 @@ writes an error to the console, throws one, asks for something that is not answe
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -108,31 +109,55 @@ class People:
             self._problem(f"answered {response.status}: {response.request.method} {response.url}")
 
 
-@pytest.fixture(scope="session")
-def chromium_address(tmp_path_factory) -> Iterator[str]:
-    """Yield the address of a Chromium that runs while this worker process does."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium: `apt-get install chromium`")
-    folder = tmp_path_factory.mktemp("chromium")
-    port_file = folder / "DevToolsActivePort"
+@contextlib.contextmanager
+def running_chromium(folder: Path) -> Iterator[str]:
+    """Run a Chromium with its profile in a folder; yield its address."""
+    assert CHROMIUM is not None, "no Chromium: `apt-get install chromium`"
+    profile = folder / "chromium"
+    profile.mkdir()
+    port_file = profile / "DevToolsActivePort"
     # A container's root has no user namespace for the sandbox; the pages are our own, and load nothing.
     # Little shared memory, as containers have, would end a tab: files then.
     options = (
         "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
         "--no-first-run", "--disable-background-networking", "--disable-component-update",
         "--force-color-profile=srgb", "--font-render-hinting=none", "--remote-debugging-port=0",
-        f"--user-data-dir={folder}",
+        f"--user-data-dir={profile}",
     )  # fmt: skip
-    with (folder / "log").open("wb") as log:
+    with (folder / "chromium.log").open("wb") as log:
         process = subprocess.Popen(
             [CHROMIUM, *options, "about:blank"], stdout=log, stderr=log, start_new_session=True
         )
     try:
-        wait_until(lambda: _port(port_file), 60, lambda: (folder / "log").read_text("utf-8", "replace"))
+        wait_until(
+            lambda: _port(port_file), 60, lambda: (folder / "chromium.log").read_text("utf-8", "replace")
+        )
         yield f"http://127.0.0.1:{_port(port_file)}"
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(30)
+
+
+@contextlib.contextmanager
+def visiting(address: str) -> Iterator[People]:
+    """Yield what opens windows of a running browser; fail at the end if anything went wrong in them."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.connect_over_cdp(address)
+        visitors = People(browser)
+        yield visitors
+        visitors.leave()
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def chromium_address(tmp_path_factory) -> Iterator[str]:
+    """Yield the address of a Chromium that runs while this worker process does."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium: `apt-get install chromium`")
+    with running_chromium(tmp_path_factory.mktemp("chromium")) as address:
+        yield address
 
 
 def _port(file: Path) -> str:
@@ -147,12 +172,6 @@ def people(chromium_address: str) -> Iterator[People]:
 
     A running loop stays set in this thread until the end of the test: it cannot call ``asyncio.run``.
     """
-    from playwright.sync_api import sync_playwright
-
     # Not for all tests at once: its loop would keep every other test in this process from having one.
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.connect_over_cdp(chromium_address)
-        visitors = People(browser)
+    with visiting(chromium_address) as visitors:
         yield visitors
-        visitors.leave()
-        browser.close()

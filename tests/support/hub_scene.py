@@ -15,11 +15,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from lading.alarms import Alarm
 from lading.bundle import write_bundle
 from lading.evidence import Check, Evidence, Fingerprint
+from lading.monitor import driver as monitoring
 from lading.monitor.alerts import AlertState
 from lading.monitor.driver import MonitorDriver
 from lading.profile import Profile
@@ -33,6 +34,7 @@ from lading.registry.open import open_catalog, open_store
 from lading.registry.records import ModelVersion
 from lading.release import EventDraft, Plan
 from lading.replica import Replica, ReplicaModel
+from lading.rollout import driver as rollout
 from lading.signature import Signature, Tensor
 from support.alert_states import firing
 from support.bundles import REQUIREMENTS, linear_draft, linear_model, run_model
@@ -102,11 +104,10 @@ class _Scene:
         """Let a month go by."""
         for number, name in enumerate(COLUMNS):
             for version in range(1, 5 if name != "parcel-delay" else 2):
-                self._clock.at = NOW - (30 - 7 * version - number) * DAY
+                self._clock.at = NOW - (36 - 7 * version - number) * DAY
                 self._push(name, version)
         self._go_live()
         self._drift()
-        self._canary()
         self._clock.at = NOW - 3 * HOUR
         paused = self._registry.releases.begin(
             "ticket-topics", 4, Plan(mode="canary", steps=(5, 25, 100)), actor=JONAS, reason="new topics"
@@ -117,8 +118,11 @@ class _Scene:
             state="paused",
             event=EventDraft(kind="paused", actor=JONAS, reason="waits for the agents' feedback"),
         )
+        self._canary()
         self._replicas()
         self._clock.at = NOW
+        for lease in (rollout.LEASE, monitoring.LEASE):
+            self._registry.fleet.lease(lease, "models-1", 30.0)
 
     def _push(self, name: str, version: int) -> None:
         columns, folder = COLUMNS[name], self._folder / f"{name}-{version}"
@@ -167,11 +171,10 @@ class _Scene:
 
     def _go_live(self) -> None:
         begin = self._registry.releases.begin
-        for at, name in enumerate(("credit-default", "churn", "fraud-screen", "ticket-topics")):
-            self._clock.at = NOW - (16 - at) * DAY
-            begin(name, 2, actor=MINA, reason="first release")
-            self._clock.at = NOW - (6 - at) * DAY
-            begin(name, 3, actor=MINA if at % 2 else JONAS, reason="retrained on November")
+        for days, version, reason in ((16, 2, "first release"), (6, 3, "retrained on November")):
+            for at, name in enumerate(("credit-default", "churn", "fraud-screen", "ticket-topics")):
+                self._clock.at = NOW - (days - at) * DAY
+                begin(name, version, actor=JONAS if at % 2 else MINA, reason=reason)
 
     def _version(self, name: str, number: int) -> ModelVersion:
         return self._registry.resolve(f"{name}:{number}")
@@ -198,6 +201,9 @@ class _Scene:
             self._add(drawn, "credit-default", version, 2)
         self._clock.at = NOW - 4 * MINUTE
         MonitorDriver(self._registry, "models-1", clock=self._clock, slot_s=HOUR).turn()
+        with self._registry.catalog.database.engine.begin() as connection:
+            # Those of a server are random, and decide the order of what was raised at once.
+            connection.execute(text(_NAMED_BY_SUBJECT))
         ended = alarm(
             "churn", id="churn-1", subject="calls", version=2, began_at=NOW - 9 * DAY,
             raised_at=NOW - 9 * DAY + HOUR, ended_at=NOW - 8 * DAY,
@@ -221,10 +227,9 @@ class _Scene:
         sides = ((3, 6.0, 0.88), (4, 2.0, 0.9))
         for number, rate, accuracy in sides:
             drawn = windows(
-                number, rate, seconds=690, start=NOW - 700, seed=3, error=0.0008, accuracy=accuracy, rated=0.2
+                number, rate, seconds=699, start=NOW - 700, seed=3, error=0.0008, accuracy=accuracy, rated=0.2
             )
             self._add(drawn, "churn", self._version("churn", number), release.number)
-        self._registry.fleet.lease("rollout", "models-1", 30.0)
 
     def _add(self, drawn: list[Any], name: str, version: ModelVersion, release: int) -> None:
         labels = dict(zip("abc", LABELS[name], strict=True))
@@ -267,6 +272,10 @@ class _Scene:
         return ReplicaModel(**{**values, **changes})
 
 
+_NAMED_BY_SUBJECT = """
+UPDATE alarms SET id = json_extract(body, '$.subject'),
+  body = json_set(body, '$.id', json_extract(body, '$.subject'))
+"""
 _DESCRIPTIONS = {
     "credit-default": "Whether an applicant pays a loan back, from what the application says.",
     "churn": "Whether a customer is about to leave, from the last quarter.",
@@ -293,7 +302,9 @@ def _alert(each: Alarm) -> AlertState:
         release=each.release, severity="page", route="risk-on-call",
     )  # fmt: skip
     sent_at = each.raised_at + MINUTE
-    return msgspec.structs.replace(state, since=each.raised_at, began_at=each.began_at, sent_at=sent_at)
+    return msgspec.structs.replace(
+        state, since=each.raised_at, began_at=each.began_at, sent_at=sent_at, is_sent=True
+    )
 
 
 def _stored(profile: Profile) -> tuple[str, bytes]:

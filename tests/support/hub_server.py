@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -16,7 +17,24 @@ from lading.hub.app import make_app
 from lading.hub.follower import Follower
 from lading.hub.live import Live
 from lading.registry import Registry
+from support.hub_person import KEY
 from support.ports import listening_socket
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from support.browsing import People
+
+
+def signed_in(people: People, url: str, name: str = "mina@bank.example", **options: Any) -> Page:
+    """Open a window, sign in as somebody does, and return to the first page."""
+    page = people.visit(f"{url}/sign-in", **options)
+    page.locator("#name").fill(name)
+    page.locator("#key").fill(KEY)
+    page.locator("main form button").click()
+    page.locator("header form").wait_for()
+    page.goto(url)
+    return page
 
 
 @dataclass

@@ -37,12 +37,13 @@ class Signing:
             session, fields = await signed_form(self._access, request)
         except LadingError as error:
             return self._answering.refusal(request, error)
-        name, model = fields.get("name", "").strip(), fields.get("model", "")
+        name = fields.get("name", "").strip()
+        model = {each: fields.get(each, "") for each in ("model", "version")}
         if session is None:
-            return self._sign_in_form(request, 401, "old page", name=name, model=model)
+            return self._sign_in_form(request, 401, "old page", name=name, **model)
         address = request.client.host if request.client is not None else ""
         if wait_s := self._access.attempts.wait_s(address):
-            response = self._sign_in_form(request, 429, "too soon", model=model, seconds=wait_s)
+            response = self._sign_in_form(request, 429, "too soon", **model, seconds=wait_s)
             response.headers["retry-after"] = str(wait_s)
             return response
         # Nothing waits between the look at the pause and the count: attempts sent at once are counted, too.
@@ -51,16 +52,16 @@ class Signing:
             log.warning("wrong key number %d from %s", count, address)
             # Who has typed the key as a name does not want it on the page.
             kept = "" if self._access.is_key(name) else name
-            return self._sign_in_form(request, 401, "wrong key", name=kept, model=model)
+            return self._sign_in_form(request, 401, "wrong key", name=kept, **model)
         # The right key ends the pause, also if the name beside it has to be typed once more.
         self._access.attempts.succeeded(address)
         if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable() or self._access.is_key(name):
-            return self._sign_in_form(request, 400, "no name", model=model)
+            return self._sign_in_form(request, 400, "no name", **model)
         # A session of its own: one that somebody else has put into the browser is signed in nowhere.
         self._access.end(session)
         signed_in = self._access.begin(name)
         log.info("%s has signed in from %s", name, address)
-        response = see_other(_place(model))
+        response = see_other(_place(**model))
         keep_session(response, self._access, signed_in, request)
         return response
 
@@ -82,7 +83,9 @@ class Signing:
         # A form needs a session before anybody is signed in: else other pages could sign people in.
         kept = session or self._access.begin()
         filled = {"name": "", "seconds": 0, "token": self._access.token(kept), **values}
-        filled["model"] = _model(values.get("model", request.query_params.get("model", "")))
+        asked = request.query_params
+        filled["model"] = _model(values.get("model", asked.get("model", "")))
+        filled["version"] = _number(values.get("version", asked.get("version", "")))
         response = self._answering.drawn(
             request,
             "sign_in.html",
@@ -105,7 +108,14 @@ def _model(text: str) -> str:
         return ""
 
 
-def _place(model: str) -> str:
-    # One of two addresses of this hub: whatever the form says, it leads nowhere else.
-    known = _model(model)
+def _number(text: str) -> str:
+    """Return the number of a version, or nothing for what cannot be one."""
+    return text if text.isascii() and text.isdigit() and len(text) < 10 else ""
+
+
+def _place(model: str, version: str) -> str:
+    # One of three addresses of this hub: whatever the form says, it leads nowhere else.
+    known, number = _model(model), _number(version)
+    if known and number:
+        return f"/models/{known}/{number}/release"
     return f"/models/{known}/release" if known else "/"

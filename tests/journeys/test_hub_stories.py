@@ -1,0 +1,262 @@
+"""Two people at the hub, in a real Chromium, over PostgreSQL and two servers under load, without a manual.
+
+They click what pages display, and type the commands that pages give them; nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from lading.monitor.driver import MonitorDriver
+from lading.registry import Registry
+from lading.release import verify_chain
+from support.hub_process import running_hub
+from support.server_process import ServerProcess, serving
+from support.shell import Shell
+from support.steady_load import SteadyLoad
+from support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+KEY = "the-key-of-a-team-that-lends-money"
+WAIT_MS = 120_000
+COLUMNS = ("age", "income", "debt_ratio", "months_at_address")
+TRAIN = """
+import sys
+import lading
+import numpy as np
+import pandas
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+draw = np.random.default_rng(1)
+rows = draw.normal((41, 3.2, 0.3, 60), (13, 0.9, 0.1, 30), (4000, 4)).astype(np.float32)
+data = pandas.DataFrame(rows, columns=["age", "income", "debt_ratio", "months_at_address"])
+repaid = np.where(rows[:, 1] - 4 * rows[:, 2] + draw.normal(0, 1, 4000) > 1.5, "repaid", "defaulted")
+model = make_pipeline(StandardScaler(), LogisticRegression()).fit(data, repaid)
+lading.pack(
+    model,
+    samples=data[:200],
+    reference=data,
+    name="credit",
+    owner="risk@bank.example",
+    purpose="classification",
+    description=sys.argv[2],
+    metrics={"accuracy": float(model.score(data, repaid))},
+    to=sys.argv[1],
+)
+"""
+
+
+@dataclass
+class Applicants:
+    """Rows as callers send them; `older` makes them older, as a campaign might."""
+
+    older: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._draw = np.random.default_rng(5)
+
+    def __call__(self) -> Any:
+        rows = self._draw.normal((41 + self.older, 3.2, 0.3, 60), (13, 0.9, 0.1, 30), (5, 4))
+        return rows.astype(np.float32).tolist()
+
+
+@dataclass
+class Bank:
+    """What the two people have before them."""
+
+    hub: str
+    shell: Shell
+    servers: list[ServerProcess]
+    registry: Registry
+    callers: Applicants
+
+    def loaded(self) -> SteadyLoad:
+        """Return callers of both servers."""
+        return SteadyLoad([server.url for server in self.servers], "/models/credit/predict", self.callers)
+
+
+@dataclass(frozen=True)
+class Desk(Shell):
+    """A shell whose registry is a database, and its store a folder."""
+
+    url: str
+
+    @property
+    def environ(self) -> dict[str, str]:
+        folder = self.folder
+        paths = {"LADING_STORE": str(folder / "store"), "LADING_LOG": str(folder / "log")}
+        return {**super().environ, **paths, "LADING_REGISTRY": self.url, "LADING_HUB_KEY": KEY}
+
+
+@pytest.fixture
+def bank(postgres, tmp_path) -> Iterator[Bank]:
+    desk = Desk(tmp_path, postgres.database())
+    desk.write("train.py", TRAIN)
+    flags = ("--grpc-port", "-1", "--log-predictions", "1")
+    with contextlib.ExitStack() as stack:
+        registry = stack.enter_context(Registry.open(desk.url, store=str(tmp_path / "store")))
+        registry.models()
+        stack.enter_context(quick_monitor(registry))
+        servers = [
+            stack.enter_context(serving(flags=flags, environ=desk.environ, ready=False)) for _ in range(2)
+        ]
+        hub = stack.enter_context(running_hub(desk.environ, tmp_path / "hub.log"))
+        yield Bank(hub, desk, servers, registry, Applicants())
+        for server in servers:
+            assert server.stop() == 0, server.log
+
+
+def see(page: Page, what: Locator) -> Locator:
+    """Wait until a page displays something, by itself."""
+    what.first.wait_for(timeout=WAIT_MS)
+    return what.first
+
+
+def command_on(page: Page) -> str:
+    """Return the first command that a page gives to copy."""
+    return page.locator("main pre code").first.inner_text()
+
+
+def sign_in(page: Page, name: str) -> None:
+    page.get_by_role("link", name=re.compile("^Sign in")).last.click()
+    page.get_by_label("Your name").fill(name)
+    page.get_by_label("The key of this hub").fill(KEY)
+    page.get_by_role("button", name="Sign in").click()
+    see(page, page.get_by_role("button", name="Sign out"))
+
+
+def release_first(page: Page, bank: Bank) -> None:
+    """Do what the page of a version says: verify it where it runs, then release it."""
+    see(page, page.get_by_text("It was verified nowhere"))
+    bank.shell.must(page.locator("main pre code", has_text="lading verify").inner_text())
+    refresh_until(page, page.get_by_text("holds", exact=True))
+    page.get_by_role("link", name=re.compile("^Release")).first.click()
+    sign_in(page, "mina")
+    assert page.get_by_label("How it goes live").input_value() == "live"
+    page.get_by_label("Reason").fill("the first release")
+    page.get_by_role("button", name="Release credit:1").click()
+    see(page, page.locator(".lead .state.live"))
+    for server in bank.servers:
+        server.wait_ready()
+
+
+def refresh_until(page: Page, what: Locator) -> Locator:
+    """Load a page again until it displays something, as one does who has typed a command beside it."""
+
+    def loaded() -> bool:
+        page.reload()
+        return what.count() > 0
+
+    wait_until(loaded, WAIT_MS / 1000, lambda: page.inner_text("main"))
+    return what.first
+
+
+def test_an_engineer_takes_a_model_from_a_notebook_to_live(people, bank):
+    page = people.visit(bank.hub)
+    # The registry is empty, and the page says what to do about it.
+    assert page.get_by_role("heading", level=1).inner_text() == "Nothing is here yet"
+    assert command_on(page) == "lading push iris.bundle"
+    bank.shell.must("python train.py credit.bundle 'The first of its kind.'")
+    bank.shell.must(command_on(page).replace("iris", "credit"))
+    refresh_until(page, page.locator("dl.counts"))
+    page.get_by_role("link", name="Models", exact=True).click()
+    page.get_by_role("link", name="credit", exact=True).click()
+    page.get_by_role("link", name="1", exact=True).click()
+    assert page.get_by_role("heading", level=1).inner_text() == "credit:1"
+    assert "The first of its kind." in page.inner_text("main")
+    assert "months_at_address" in page.inner_text("main")
+    release_first(page, bank)
+
+    with bank.loaded() as load:
+        bank.shell.must("python train.py again.bundle 'The same, trained again.'")
+        bank.shell.must("lading push again.bundle && lading verify credit:2")
+        page.goto(bank.hub)
+        page.get_by_role("link", name="Models", exact=True).click()
+        page.get_by_role("link", name="credit", exact=True).click()
+        see(page, page.get_by_role("link", name="2", exact=True)).click()
+        page.get_by_role("link", name=re.compile("^Release")).first.click()
+        page.get_by_label("How it goes live").select_option("canary")
+        page.get_by_label("Steps of a canary").fill("25, 100")
+        page.get_by_label("Each step lasts").fill("3s")
+        page.get_by_label("Reason").fill("trained again")
+        page.get_by_role("button", name="Release credit:2").click()
+        see(page, page.get_by_text("under way"))
+        # The engineer watches it go live.
+        refresh_until(page, page.locator(".lead .state.live"))
+        wait_until(
+            lambda: load.versions() == {"credit:2"}, WAIT_MS / 1000, "both servers answer with version 2"
+        )
+    assert load.broken == []
+    assert bank.registry.releases.current("credit").live == 2
+    assert verify_chain(bank.registry.releases.events()) is None
+
+
+def test_an_operator_finds_out_what_an_alarm_is_about_and_rolls_back(people, bank):
+    shell, registry = bank.shell, bank.registry
+    for version in (1, 2):
+        shell.must(f"python train.py {version}.bundle 'Number {version}.'")
+        shell.must(f"lading push {version}.bundle && lading verify credit:{version}")
+        shell.must(f"lading release credit:{version}")
+    for server in bank.servers:
+        server.wait_ready()
+    with bank.loaded() as load:
+        wait_until(lambda: "credit:2" in load.versions(), WAIT_MS / 1000, "version 2 answers")
+        bank.callers.older = 25.0
+        page = people.visit(bank.hub)
+        alarm = refresh_until(page, page.locator(".concerns .alarm", has_text="age"))
+        assert "credit:2" in alarm.inner_text()
+        alarm.get_by_role("link", name="Monitoring").click()
+        assert "have drifted" in page.locator(".verdict").inner_text()
+        assert "age" in page.locator(".verdict").inner_text()
+
+        # Applicants are older than those that it was trained on: the version before knew them better.
+        page.get_by_role("link", name="credit", exact=True).click()
+        page.get_by_role("link", name=re.compile("^Release")).first.click()
+        page.get_by_role("link", name="Roll back").click()
+        sign_in(page, "jonas")
+        page.get_by_label("Reason").fill("applicants are 25 years older since the campaign")
+        page.get_by_role("button", name="Roll back").click()
+        see(page, page.get_by_text("live is credit:1").or_(page.locator(".lead .state.live")))
+        wait_until(
+            lambda: load.versions() == {"credit:1"}, WAIT_MS / 1000, "both servers answer with version 1"
+        )
+
+        page.get_by_role("link", name="History", exact=True).click()
+        last = page.locator("main tbody tr").first.inner_text()
+        assert "rolled back" in last
+        assert "jonas" in last
+        assert "applicants are 25 years older since the campaign" in last
+    assert load.broken == []
+    assert registry.releases.current("credit").live == 1
+    assert verify_chain(registry.releases.events()) is None
+
+
+@contextlib.contextmanager
+def quick_monitor(registry: Registry) -> Iterator[None]:
+    """Test columns as a server does, by slots of seconds instead of minutes; servers leave it to this."""
+    stop = threading.Event()
+    driver = MonitorDriver(registry, "quick", slot_s=5.0, grace_s=1.0, interval_s=1.0)
+    thread = threading.Thread(target=driver.run, args=(stop,), daemon=True)
+    wait_until(
+        lambda: driver.turn() == [] and registry.fleet.lease_holder("monitor") == "quick", 60, "the lease"
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(60)
