@@ -37,7 +37,10 @@ SCENE: Mapping[str, tuple[str, ...]] = {
         "/models/churn/release/rollback",
         "/models/credit-default/release/rollback",
     ),
-    "/models/{name}/{version:int}/release": ("/models/credit-default/4/release", "/models/parcel-delay/1/release"),
+    "/models/{name}/{version:int}/release": (
+        "/models/credit-default/4/release",
+        "/models/parcel-delay/1/release",
+    ),
     "/sign-in": ("/sign-in", "/sign-in?model=churn"),
     "/inventory": ("/inventory", "/inventory?q=nobody"),
     "/inventory/{id:path}": ("/inventory/models-1", "/inventory/models-3", "/inventory/models-4"),

@@ -21,6 +21,7 @@ SLOW_S = 3.0
 
 _MOST_PAUSE_S = 15.0
 _MOST_ALARMS = 1000
+_UNREADABLE = "the catalog has something that cannot be read; the log of the hub says what"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,10 @@ class Follower:
             if failure != self._known.failure:
                 log.warning("the catalog does not answer: %s", failure)
             self._known = Known(self._known.knowledge, failure)
+        except Exception:  # What another program has written there may be nothing that lading reads.
+            if self._known.failure != _UNREADABLE:
+                log.exception("the catalog could not be read")
+            self._known = Known(self._known.knowledge, _UNREADABLE)
         else:
             if self._known.failure:
                 log.info("the catalog answers again")
@@ -88,12 +93,7 @@ class Follower:
         while not self._ending.wait(
             back_off_s(failures, first_s=READ_EVERY_S, most_s=_MOST_PAUSE_S) if failures else READ_EVERY_S
         ):
-            try:
-                self.read()
-            except Exception:  # The edge of a thread: pages show what was known, with its age.
-                log.exception("the catalog could not be read")
-                failures += 1
-                continue
+            self.read()
             failures = failures + 1 if self.known.failure else 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
+from typing import Any
 
 from lading.errors import missing_extra
 from lading.hub.follower import Follower
@@ -64,21 +65,22 @@ def serve(  # noqa: PLR0913 - what a process is started with
         )
         if key is not None and not is_local:
             log.warning("the key is typed over plain HTTP unless a proxy in front of %s takes TLS off", host)
-        # What uvicorn tells of itself is not what anybody wants to know at `info`.
-        level = "warning" if log_level == "info" else log_level
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            log_level=level,
-            access_log=False,
-            server_header=False,
-            ws="none",
-            timeout_graceful_shutdown=_END_S,
-        )
         name = f"[{host}]" if ":" in host else host
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(uvicorn.Config(app, **_uvicorn_settings(log_level)))
         on_ready(f"http://{name}:{listener.getsockname()[1]}/")
         server.run(sockets=[listener])
     finally:
         follower.close()
         listener.close()
+
+
+def _uvicorn_settings(log_level: str) -> dict[str, Any]:
+    return {
+        "log_config": None,
+        # What uvicorn writes of itself is not what anybody wants to know at `info`.
+        "log_level": "warning" if log_level == "info" else log_level,
+        "access_log": False,
+        "server_header": False,
+        "ws": "none",
+        "timeout_graceful_shutdown": _END_S,
+    }

@@ -103,9 +103,7 @@ def serve(
         # Only now: a manager that wants nothing yet would report that everything has settled.
         manager.start()
         info = _server_info(settings, refs, replica, worker, listener, grpc.port)
-        tasks = BackgroundTasks(background_tasks, Status(info, plane, app.metrics, rows.columns))
-        tasks.start()
-        started.callback(tasks.stop)
+        _start_tasks(background_tasks, Status(info, plane, app.metrics, rows.columns), started)
         started.callback(rows.recorder.flush)  # Before the tasks end: they deliver what it shows.
 
         _wait_to_listen(worker, manager, listener)
@@ -122,6 +120,12 @@ def _set_up_process(settings: ServeSettings, number: int) -> None:
     set_up_logging(settings.log_level, number, settings.log_format)
     show_stacks()
     keep_freed_memory()
+
+
+def _start_tasks(tasks: Sequence[BackgroundTask], status: Status, started: ExitStack) -> None:
+    running = BackgroundTasks(tasks, status)
+    running.start()
+    started.callback(running.stop)
 
 
 def _keep_running(programs: Sequence[KeptRunning], started: ExitStack) -> None:
