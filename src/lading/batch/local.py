@@ -124,6 +124,7 @@ class _Pool:
         task = worker.task
         assert task is not None
         self._end(worker)
+        # After the join: before it, an end may not have been noticed yet.
         code = worker.process.exitcode
         if tries[task.part] >= _TRIES:
             how = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
@@ -159,6 +160,7 @@ def _serve(pipe: Connection, work: Work) -> None:
                 task = pipe.recv()
             except EOFError:  # Closed, or the process that asked has ended.
                 return
+            # A refusal goes back as an answer; anything else ends this process, and is looked at there.
             try:
                 scorer = scorer or work.scorer()
                 answer: object = scorer.score(task, work.parts)

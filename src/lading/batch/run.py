@@ -133,10 +133,12 @@ def _failed(done: Sequence[Done]) -> tuple[tuple[str, int], ...]:
     for each in done:
         for rule, count in each.failed:
             counts[rule] = counts.get(rule, 0) + count
+    # Equal counts by name, so that the order is always the same.
     return tuple(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
 def _check_rejected(done: dict[str, Done], most: float | None) -> None:
+    # Of what was read so far: a run of hours need not end to be too bad.
     rows = sum(each.rows for each in done.values())
     rejected = sum(each.rejected for each in done.values())
     if most is not None and rejected > most * rows:

@@ -127,6 +127,7 @@ class Drawing:
         self._environment.globals.update(
             charts=charts, most_downloaded=MOST_DOWNLOADED, iso=iso_time, whole=whole
         )
+        # What forms offer and say: pages only display it, and `acting` does it.
         self._environment.globals.update(buttons=BUTTONS, problems=PROBLEMS, longest_reason=LONGEST_REASON)
         self._environment.globals.update(
             modes_of_form=MODES_OF_FORM, usual_steps=USUAL_STEPS, usual_hold=USUAL_HOLD

@@ -12,6 +12,7 @@ from lading.cli.ui.parameters import NameType, json_option, open_registry, regis
 from lading.errors import missing_extra
 
 
+# A command of the group `hub`, which serves without one.
 @click.command(
     "export",
     short_help="Write all pages as files that open from the disk.",

@@ -94,6 +94,7 @@ def run(model: Ref | Path, **options: Any) -> None:
         raise missing_extra("`lading batch`", "monitor", error) from error
     from lading.runtime.python.host import this_host
 
+    # Fetched once, here: the processes that score open it by its digest.
     bundle, name = open_named(model, options["registry"])
     settings = Options(
         keep=tuple(options["keep"]),
@@ -123,6 +124,7 @@ def _progress() -> Iterator[Progress]:
         began = time.monotonic()
 
         def progress(done: int, parts: int, rows: int) -> None:
+            # By parts: how many rows the rest has is not known of every kind of file.
             passed = time.monotonic() - began
             left = passed / done * (parts - done)
             step(f"{done:,} of {parts:,} parts, {rows / passed:,.0f} rows/s, {left:,.0f} s left")
@@ -157,6 +159,7 @@ def _tell_drift(done: BatchRun) -> None:
     if not done.drift:
         printing.info("drift: not known; the bundle has no profile of its training data")
         return
+    # A table of all columns would hide the few that matter; `--json` has it.
     drifted = [column for column in done.drift if column.drifted]
     if not drifted:
         printing.info(f"drift: none of {len(done.drift):,} columns")
