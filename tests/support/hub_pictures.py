@@ -36,6 +36,8 @@ PAGES: Mapping[str, tuple[str, str]] = {
         "/models/credit-default/monitoring?since=7d",
         "Live traffic beside the training data: applicants have grown older",
     ),
+    "logs": ("/log", "The models of the prediction log"),
+    "log": ("/log/credit-default", "What a model was asked, what it answered, and what was true"),
     "alarms": ("/alarms", "Alarms, and the alerts that people were sent"),
     "inventory": ("/inventory", "Every server and what it runs"),
     "replica": ("/inventory/models-3", "One server, which could not load a version"),
@@ -79,7 +81,7 @@ def _picture(page: Page, width: int) -> bytes:
 def taken_of() -> str:
     """Return the digest of what decides how pages look: templates, styles and translations."""
     hub = ROOT / "src" / "lading" / "hub"
-    files = [*hub.glob("templates/*"), *hub.glob("static/*"), *hub.glob("languages/*")]
+    files = [*hub.glob("templates/*"), *hub.glob("static/*.*"), *hub.glob("languages/*")]
     whole = hashlib.sha256()
     for file in sorted(files):
         whole.update(f"{file.relative_to(hub).as_posix()} {_digest(file)}\n".encode())

@@ -47,7 +47,7 @@ SCENE: Mapping[str, tuple[str, ...]] = {
     "/history": ("/history", "/history?kind=refused"),
     "/history/{name}": ("/history/churn", "/history/parcel-delay"),
     "/log": ("/log",),
-    "/log/{name}": ("/log/churn", "/log/churn?since=all&column=inputs.x&value=1"),
+    "/log/{name}": ("/log/credit-default", "/log/churn", "/log/churn?since=all&column=inputs.x&value=1"),
     "/alarms": ("/alarms", "/alarms?model=ticket-topics"),
 }
 """Examples of each page over `support.hub_scene`."""

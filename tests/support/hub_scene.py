@@ -40,6 +40,7 @@ from support.alert_states import firing
 from support.bundles import REQUIREMENTS, linear_draft, linear_model, run_model
 from support.hub_rows import alarm
 from support.live_windows import windows
+from support.predictions import LogMaker, chunk, served
 
 NOW = 1_796_040_000.0  # 2026-11-30 12:00 UTC
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
@@ -120,6 +121,7 @@ class _Scene:
         )
         self._canary()
         self._replicas()
+        self._log()
         self._clock.at = NOW
         for lease in (rollout.LEASE, monitoring.LEASE):
             self._registry.fleet.lease(lease, "models-1", 30.0)
@@ -230,6 +232,28 @@ class _Scene:
                 number, rate, seconds=699, start=NOW - 700, seed=3, error=0.0008, accuracy=accuracy, rated=0.2
             )
             self._add(drawn, "churn", self._version("churn", number), release.number)
+
+    def _log(self) -> None:
+        """Some applications of the last minutes, one of which failed; of some the truth is known."""
+        version, count = self._version("credit-default", 3), 30
+        rows = applicants(count, 11, len(APPLICANT), older=1.2)
+        log = LogMaker(self._folder / "models" / "log")
+        ids = [f"application-{4117 + number}" for number in range(count)]
+        asked = chunk(
+            ids,
+            served=served(self._registry.manifest(version).signature, version.name, version.version),
+            release=2,
+            inputs={"X": rows},
+            outputs=answers(rows),
+            ended_at=[NOW - 20 * (count - number) for number in range(count)],
+            latencies_s=[0.0004 + 0.00002 * (number % 7) for number in range(count)],
+            statuses=[500 if number == 21 else 200 for number in range(count)],
+            errors=["RunFailed" if number == 21 else "" for number in range(count)],
+        )
+        log.add(asked)
+        for number in range(0, count, 4):
+            log.label(ids[number], "repaid" if number % 3 else "late", at=NOW - 5.0, model=version.name)
+        log.close()
 
     def _add(self, drawn: list[Any], name: str, version: ModelVersion, release: int) -> None:
         labels = dict(zip("abc", LABELS[name], strict=True))

@@ -9,6 +9,8 @@ from typing import Any, Self
 
 import httpx
 
+from support.waiting import wait_until
+
 PAUSE_S = 0.02
 
 
@@ -20,8 +22,10 @@ class SteadyLoad:
         self.broken: list[str] = []
         self._rows = rows
         self._path = path
+        servers = list(urls)
+        self._last: dict[str, tuple[tuple[str, int], int]] = dict.fromkeys(servers, (("", 0), 0))
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(url,), daemon=True) for url in urls]
+        self._threads = [threading.Thread(target=self._ask, args=(url,), daemon=True) for url in servers]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -33,10 +37,13 @@ class SteadyLoad:
         for thread in self._threads:
             thread.join(60)
 
-    def versions(self) -> set[str]:
-        """Return the versions that have answered since the last call."""
-        counts, self.counts = self.counts, Counter()
-        return {version for version, _ in counts}
+    def wait_for(self, model: str, within_s: float) -> None:
+        """Wait until each server has answered with that version last, twenty times in a row."""
+        wait_until(
+            lambda: all(last == (model, 200) and row >= 20 for last, row in self._last.values()),
+            within_s,
+            lambda: f"{model}: {self._last}, {self.broken[-3:]}",
+        )
 
     def _ask(self, url: str) -> None:
         with httpx.Client(base_url=url, timeout=60) as client:
@@ -47,5 +54,8 @@ class SteadyLoad:
                 except httpx.HTTPError as error:
                     self.broken.append(f"{url}: {error!r}")
                     continue
-                model = answer.json().get("model", "") if answer.status_code == 200 else answer.text
+                model = answer.headers["x-lading-model"] if answer.status_code == 200 else answer.text
                 self.counts[model, answer.status_code] += 1
+                last, row = self._last[url]
+                now = (model, answer.status_code)
+                self._last[url] = (now, row + 1 if now == last else 1)
