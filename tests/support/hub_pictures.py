@@ -53,6 +53,14 @@ _QUALITY = 50
 _WIDTHS = {WIDE: 760, NARROW: 330}
 
 
+# Where the registry and its log are differs each time.
+_SAME_PLACE = """
+const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+const place = document.querySelector('.where .name').textContent;
+while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replaceAll(place, '/srv/models');
+"""
+
+
 def taken(people: People, folder: Path, ways: Sequence[str] = tuple(_WAYS)) -> Iterator[tuple[str, bytes]]:
     """Take pictures; yield the name of each file and its bytes, the first page in Korean last."""
     with scene(folder) as (registry, clock), hub_over(registry, Access(KEY), clock=clock) as hub:
@@ -61,13 +69,14 @@ def taken(people: People, folder: Path, ways: Sequence[str] = tuple(_WAYS)) -> I
             for name, (address, _) in PAGES.items():
                 page.goto(hub.url + address)
                 yield f"{name}-{way}.webp", _picture(page, width)
+            page.close()  # Before the hub ends: an open page would miss its live updates.
         page = signed_in(people, hub.url, language="ko")
         yield "home-1440-ko.webp", _picture(page, WIDE)
+        page.close()
 
 
 def _picture(page: Page, width: int) -> bytes:
-    # Where the registry is differs each time.
-    page.evaluate("document.querySelector('.where .name').textContent = '/srv/models'")
+    page.evaluate(_SAME_PLACE)
     height = min(page.evaluate("document.documentElement.scrollHeight"), _TALLEST[width])
     clip = {"x": 0, "y": 0, "width": width, "height": height}
     image = Image.open(io.BytesIO(page.screenshot(full_page=True, clip=clip, animations="disabled")))

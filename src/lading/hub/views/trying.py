@@ -23,7 +23,7 @@ from lading.signature import Array, Signature, Tensor
 
 MOST_FIELDS = 64
 LONGEST_TEXT = 2000
-"""A row of more values, or with a longer text, is no form: a file is easier to change."""
+"""A row of more values, or with a longer text or longer names, is no form: a file is easier to change."""
 
 _MOST_VALUES = 12
 _MOST_SERVERS = 5
@@ -140,6 +140,9 @@ def _obstacle(signature: Signature, samples: Samples) -> Obstacle:
         if len(tensor.shape) > 2 or not all(isinstance(size, int) for size in tensor.shape[1:]):
             return "large"
         total += math.prod(array.shape[1:])
+        # Each name is in every request that the page composes.
+        if len(tensor.name) + sum(map(len, tensor.columns or ())) > LONGEST_TEXT:
+            return "large"
         if tensor.dtype == "string" and any(len(text) > LONGEST_TEXT for text in array.flat):
             return "large"
     return "large" if total > MOST_FIELDS else ""
