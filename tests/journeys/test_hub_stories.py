@@ -245,9 +245,9 @@ def test_an_operator_finds_out_what_an_alarm_is_about_and_rolls_back(people, ban
         load.wait_for("credit:1", WAIT_MS / 1000)
 
         page.get_by_role("link", name="History", exact=True).click()
-        last = page.locator("main tbody tr").first.inner_text()
+        # Servers that have loaded the version before have written since.
+        last = see(page, page.locator("main tbody tr", has_text="jonas")).inner_text()
         assert "rolled back" in last
-        assert "jonas" in last
         assert "applicants are 25 years older since the campaign" in last
     assert load.broken == []
     assert registry.releases.current("credit").live == 1
