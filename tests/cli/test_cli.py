@@ -38,7 +38,7 @@ def test_an_argument_that_is_not_utf_8_is_a_usage_error(tmp_path):
     line = [sys.executable.encode(), b"-m", b"lading", b"list", b"--registry", b"caf\xe9"]
     done = subprocess.run(line, capture_output=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
-    assert b"expected UTF-8, found another byte" in done.stderr
+    assert b"expected a folder with a name in UTF-8" in done.stderr
 
 
 def test_an_unexpected_exception_becomes_an_exit_code(monkeypatch, capsys):

@@ -47,13 +47,14 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _option(field: Field[Any]) -> Callable[..., Any]:
     default = f"default: {field.default}; " if field.default != "" else ""
-    is_flag = field.metadata["flag"]
+    # Any `flag_value`, None as well, makes the value of an option optional: `--port -1` would be two options.
+    kind: dict[str, Any] = {"type": _click_type(field)}
+    if field.metadata["flag"]:
+        kind = {"type": str, "is_flag": True, "flag_value": "on"}
     return click.option(
         "--" + field.name.replace("_", "-"),
         field.name,
-        type=str if is_flag else _click_type(field),
-        is_flag=is_flag,
-        flag_value="on" if is_flag else None,
+        **kind,
         default=None,
         metavar=_METAVARS.get(type(field.default)) if not field.metadata["choices"] else None,
         help=f"{field.metadata['help']}  [{default}env: {', '.join(variables(field))}]",
