@@ -12,7 +12,7 @@ from lading.batch.tables import Span, open_table
 from lading.signature import Signature, Tensor
 
 FORMAT = 1
-PART_ROWS = 1_048_576
+PART_ROWS = 262_144
 """A part has about as many rows: no group of rows of a Parquet file is divided."""
 
 _CHUNK_BYTES = 4 * 2**20
