@@ -134,7 +134,8 @@ def timed(folder: Path, script: str, *arguments: object) -> tuple[float, str]:
     """Return how long a script took in a process of its own, and what it printed."""
     began = time.perf_counter()
     command = [sys.executable, str(folder / script), *map(str, arguments)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    # What goes wrong is for the reader of the terminal.
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return time.perf_counter() - began, done.stdout.strip()
 
 
