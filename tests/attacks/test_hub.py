@@ -21,6 +21,8 @@ from support.hub_person import KEY, ORIGIN, Form, Person, app_of
 from support.hub_server import hub_over
 from support.rollout_processes import two_versions
 
+pytestmark = pytest.mark.slow  # Hundreds of requests to hubs: the fast tests have those of each view.
+
 NOW = 1_000_000.0
 COOKIE = "lading_session"
 VALUES = {"name": "iris", "version": "2", "id": "host-1", "language": "ko", "file": "icon.svg"}

@@ -16,6 +16,8 @@ from support.hub_person import KEY, Form, Person, app_of
 from support.read_only import read_only
 from support.rollout_processes import two_versions
 
+pytestmark = pytest.mark.slow  # Hundreds of requests to hubs: the fast tests have those of each view.
+
 CANARY = Plan(mode="canary", steps=(5, 25))
 PAGE = "/models/iris/release"
 

@@ -21,6 +21,8 @@ from support.bundles import linear_bundle
 from support.hub_pages import HubPages, parsed, text_of
 from support.recorded_evidence import push_proved
 
+pytestmark = pytest.mark.slow  # Hundreds of requests to hubs: the fast tests have those of each view.
+
 HOSTILE = "</code></pre><script>alert(1)</script>\u202e\x1b[31m"
 
 

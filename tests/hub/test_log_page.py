@@ -23,6 +23,8 @@ from support.hub_pages import parsed, text_of
 from support.hub_rows import alarm
 from support.predictions import LogMaker, chunk
 
+pytestmark = pytest.mark.slow  # Hundreds of requests to hubs: the fast tests have those of each view.
+
 NOW = time.time()
 
 

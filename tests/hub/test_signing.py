@@ -10,6 +10,8 @@ from lading.registry import Registry
 from support.hub_pages import text_of
 from support.hub_person import KEY, Person, app_of
 
+pytestmark = pytest.mark.slow  # Hundreds of requests to hubs: the fast tests have those of each view.
+
 
 @pytest.fixture
 def app(registry: Registry):

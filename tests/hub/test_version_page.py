@@ -23,6 +23,8 @@ from support.hub_pages import text_of
 from support.hub_rows import loaded, replica
 from support.recorded_evidence import ELSEWHERE, push_forged, push_proved
 
+pytestmark = pytest.mark.slow  # Hundreds of requests to hubs: the fast tests have those of each view.
+
 
 def page(registry, path: str = "/models/iris/1", **query: str):
     return Browser(registry).get(

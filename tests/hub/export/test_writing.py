@@ -18,6 +18,8 @@ from lading.hub.export import export
 from lading.hub.words import LANGUAGES
 from support.hub_rows import alarm, loaded, replica
 
+pytestmark = pytest.mark.slow  # Hundreds of requests to hubs: the fast tests have those of each view.
+
 HOSTILE = (
     "../../escape",
     "HOST-1",
