@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 import lading
 from lading.batch.run import Options, run_batch
-from lading.errors import GateNotMet
+from lading.errors import GateNotMet, UsageError
 from support.batch_runs import COLUMNS
 
 
@@ -72,5 +72,8 @@ def test_rows_that_fail_an_input_check_are_scored_and_counted(tmp_path, fitted):
 
 
 def test_without_a_profile_nothing_is_known(tmp_path, iris, parquet):
-    run = run_batch(iris, [parquet("rows.parquet", 100)], tmp_path / "out", Options(refuse_drift=True))
+    run = run_batch(iris, [parquet("rows.parquet", 100)], tmp_path / "out")
     assert run.drift == ()
+    with pytest.raises(UsageError, match="a profile of its training data"):
+        run_batch(iris, [tmp_path / "rows.parquet"], tmp_path / "other", Options(refuse_drift=True))
+    assert not (tmp_path / "other").exists()

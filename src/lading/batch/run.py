@@ -19,7 +19,7 @@ from lading.batch.scoring import Done, check_keep
 from lading.batch.tables import open_table
 from lading.bundle import Bundle
 from lading.bundle.requests import request_signature
-from lading.errors import BatchChanged, GateNotMet, InputMissing, NotSupported
+from lading.errors import BatchChanged, GateNotMet, InputMissing, NotSupported, UsageError
 from lading.runtime.host.cpus import cpu_limit
 from lading.runtime.python.host import DEFAULT_HOST, PythonHost
 
@@ -113,6 +113,11 @@ def _planned(bundle: Bundle, inputs: Inputs, options: Options, model: str) -> Pl
     if not signature.batched:
         where = f"`{bundle.manifest.name}`"
         raise NotSupported(where, expected="a model whose rows are independent", found="another")
+    if options.refuse_drift and bundle.profile is None:
+        # What is not known must not pass for what is not wrong.
+        where, hint = "`--refuse-drift`", "`lading pack --reference` measures one"
+        expected = "a bundle with a profile of its training data"
+        raise UsageError(where, expected=expected, found="one without", hint=hint)
     check_keep(options.keep, signature)
     caster = Caster(request_signature(bundle.manifest, bundle.samples()))
     for file in inputs.files:
