@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
+import pytest
 
+from lading.batch.casting import Caster
 from lading.batch.run import run_batch
+from lading.batch.tables import Rows
+from lading.signature import Signature, Tensor
 from support.batch_runs import COLUMNS, HERE, answers, aside, scored
 
 
@@ -31,6 +36,34 @@ def test_rows_that_do_not_fit_are_set_aside_with_their_reason(tmp_path, iris):
     ]
     assert json.loads(aside(tmp_path / "out")[0]["content"])["sepal_length"] == "x"
     assert (run.manifest.rows, run.manifest.scored, run.manifest.rejected) == (7, 2, 5)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([2**60, None, 5], pa.int64()),
+        pa.array([2.0**60, None, 5.0], pa.float64()),
+        pa.array([2**60, None, 5], pa.decimal128(20, 0)),
+    ],
+    ids=lambda values: str(values.type),
+)
+def test_a_missing_value_is_nan_where_the_model_knows_them_and_its_neighbours_stay_exact(values):
+    tensor = Tensor(name="X", dtype="float64", shape=("batch", 1), columns=("a",), allows_nan=True)
+    caster = Caster(Signature(inputs=(tensor,), outputs=()))
+    batch = pa.RecordBatch.from_arrays([values], ["a"])
+    fitting = caster.cast(Rows(pa.array([0, 1, 2]), batch))
+    assert fitting.rejected == ()
+    np.testing.assert_array_equal(fitting.inputs["X"], [[2.0**60], [np.nan], [5.0]])
+
+
+def test_a_whole_number_that_a_float_does_not_hold_is_set_aside_beside_a_missing_value():
+    tensor = Tensor(name="X", dtype="float64", shape=("batch", 1), columns=("a",), allows_nan=True)
+    caster = Caster(Signature(inputs=(tensor,), outputs=()))
+    batch = pa.RecordBatch.from_arrays([pa.array([2**60 + 1, None], pa.int64())], ["a"])
+    fitting = caster.cast(Rows(pa.array([7, 8]), batch))
+    assert [each.row for each in fitting.rejected] == [7]
+    assert str(2**60 + 1) in fitting.rejected[0].reason
+    assert np.isnan(fitting.inputs["X"]).tolist() == [[True]]
 
 
 def test_missing_values_of_a_table_are_set_aside(tmp_path, iris, table):

@@ -215,17 +215,18 @@ def _scalars(tensor: Tensor, name: str, column: pa.Array, texts: bool, reasons: 
         column = column.cast(pa.float64())
     elif pa.types.is_null(column.type):
         column = column.cast(pa.bool_() if tensor.dtype == "bool" else pa.float64())
-    if column.null_count:
-        column = _without_nulls(tensor, name, column, reasons)
-    return _cast(tensor, name, column.to_numpy(zero_copy_only=False), reasons)
-
-
-def _without_nulls(tensor: Tensor, name: str, column: pa.Array, reasons: Reasons) -> pa.Array:
+    if not column.null_count:
+        return _cast(tensor, name, column.to_numpy(zero_copy_only=False), reasons)
+    missing = column.is_null()
+    may_lack = tensor.dtype.startswith("float") and tensor.allows_nan
+    if not may_lack:
+        _refuse_all(missing, name, f"`{tensor.dtype}`", "no value", reasons)
     # Arrow would turn whole numbers with nulls into floats, which hold no more than 2**53 exactly.
-    if tensor.dtype.startswith("float") and tensor.allows_nan:
-        return column.cast(pa.float64()).fill_null(np.nan)
-    _refuse_all(column.is_null(), name, f"`{tensor.dtype}`", "no value", reasons)
-    return column.fill_null(pa.scalar(0).cast(column.type))
+    filled = column.fill_null(pa.scalar(0).cast(column.type))
+    values = _cast(tensor, name, filled.to_numpy(zero_copy_only=False), reasons)
+    if may_lack:
+        values[missing.to_numpy(zero_copy_only=False)] = np.nan
+    return values
 
 
 def _refuse_all(mask: pa.Array, name: str, expected: str, actual: str, reasons: Reasons) -> None:
@@ -315,7 +316,11 @@ def _nested(tensor: Tensor, name: str, column: pa.Array, reasons: Reasons) -> Ar
 
 
 def _json_reason(name: str, error: InputError) -> str:
-    text = error.message.replace("$[0]", f"{name}" if name else "$").replace("$", name or "$")
+    # The place in the batch says nothing to those who read it; that within the row does.
+    where = f"column `{name}`" if name else error.where.replace("$[0]", "the row")
+    text = f"{where}: expected {error.expected}, found {error.found}"
+    within = (error.path or "$").removeprefix("$").removeprefix("[0]")
+    text = f"{text} at `{within}`" if within else text
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -153,6 +154,8 @@ class _Pool:
 
 def _serve(pipe: Connection, work: Work) -> None:
     """Score tasks until the pipe is closed: the whole life of a process of the pool."""
+    # Ctrl-C reaches all processes of a terminal; the one that asked ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     scorer: Scorer | None = None
     try:
         while True:

@@ -4,23 +4,7 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet
-import pytest
-
 from support.bundles import linear_bundle
-
-COLUMNS = ("sepal_length", "sepal_width", "petal_length", "petal_width")
-
-
-@pytest.fixture
-def rows(tmp_path):
-    values = np.random.default_rng(0).uniform(0, 7, (100, 4))
-    columns = {name: values[:, at].tolist() for at, name in enumerate(COLUMNS)}
-    columns["petal_width"][4] = None
-    pyarrow.parquet.write_table(pa.table(columns), tmp_path / "rows.parquet")
-    return tmp_path / "rows.parquet"
 
 
 def test_a_check_against_the_bundle_scores_again(lading, tmp_path, rows):
