@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,18 @@ import msgspec
 from lading.batch.casting import Caster
 from lading.batch.drift import ColumnDrift, drift_of
 from lading.batch.engines.named import engine
-from lading.batch.inputs import Inputs, find_inputs, is_unchanged
+from lading.batch.inputs import InputFile, Inputs, check_unchanged, find_inputs
 from lading.batch.ledger import Ledger, Manifest
 from lading.batch.plan import Plan, make_plan
 from lading.batch.scoring import Done, check_keep
+from lading.batch.spool import Spool, room_bytes
+from lading.batch.survey import look_at
 from lading.batch.tables import open_table
+from lading.batch.where import Where
 from lading.batch.work import Work
 from lading.bundle import Bundle
 from lading.bundle.requests import request_signature
-from lading.errors import BatchChanged, GateNotMet, InputMissing, NotSupported, UsageError
+from lading.errors import GateNotMet, InputMissing, NotSupported, UsageError
 from lading.runtime.host.cpus import cpu_limit
 from lading.runtime.python.host import DEFAULT_HOST, PythonHost
 
@@ -41,10 +45,14 @@ class BatchRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run goes: the engine, columns to keep, processes (0: one for each CPU), and what stops it."""
+    """How a run goes: the engine, columns to keep, processes (0: one for each CPU), and what stops it.
+
+    ``where`` chooses the rows that are scored, by an expression over columns of the files.
+    """
 
     engine: str = "local"
     keep: tuple[str, ...] = ()
+    where: str = ""
     processes: int = 0
     max_rejected: float | None = None
     refuse_drift: bool = False
@@ -56,27 +64,32 @@ Progress = Callable[[int, int, int], None]
 
 def run_batch(
     bundle: Bundle,
-    paths: Sequence[Path],
-    folder: Path,
+    paths: Sequence[Path | str],
+    output: Path | str,
     options: Options | None = None,
     *,
     model: str = "",
     python: PythonHost = DEFAULT_HOST,
     progress: Progress | None = None,
 ) -> BatchRun:
-    """Score all rows of the files at `paths` into `folder`, or go on with what was begun there.
+    """Score all rows of the files at `paths` into `output`, or go on with what was begun there.
 
-    Nothing is written before every file has been found to fit, and nothing is published before all is
-    scored. Raises `InputError` for files that do not fit, `BatchChanged`, `DestinationExists`, `GateNotMet`
-    for too many rows set aside or drift, and what loading and running a model raise.
+    Each is a path of this machine, or the text ``s3://bucket/…``. Nothing is written before every file has
+    been found to fit, and nothing is published before all is scored. Raises `InputError` for files that do
+    not fit, `BatchChanged`, `DestinationExists`, `GateNotMet` for too many rows set aside or drift,
+    `RegistryUnavailable` for a bucket out of reach, and what loading and running a model raise.
     """
     options = options or Options()
     score = engine(options.engine)
-    # Outside of the folder's lock: nothing of a run that is refused is written.
-    inputs = find_inputs(paths)
-    plan = _planned(bundle, inputs, options, model)
-    ledger = Ledger(folder)
-    with ledger.holding():
+    with ExitStack() as held:
+        # Objects that are read for the plan are still here when they are scored, if there is room.
+        spool = held.enter_context(closing(Spool(keep_bytes=room_bytes())))
+        spool.sweep()
+        ledger = Ledger(output)
+        # Outside of the lock: nothing of a run that is refused is written.
+        inputs = find_inputs(paths, spool.connect)
+        plan = _planned(bundle, inputs, options, model, spool, ledger.begun())
+        held.enter_context(ledger.holding())
         ledger.begin(plan)
         done = ledger.done(plan)
         resumed = len(done)
@@ -92,7 +105,7 @@ def run_batch(
                 progress(len(done), len(plan.tasks), sum(record.rows for record in done.values()))
         seconds = time.monotonic() - began
         # Somebody may have written to a file while it was read.
-        _check_unchanged(inputs)
+        check_unchanged(plan.files, spool.connect)
         ordered = [done[task.part] for task in plan.tasks]
         drift = drift_of(bundle.profile, ordered)
         _check_drift(drift, refuse=options.refuse_drift)
@@ -110,7 +123,9 @@ def run_batch(
     )
 
 
-def _planned(bundle: Bundle, inputs: Inputs, options: Options, model: str) -> Plan:
+def _planned(
+    bundle: Bundle, inputs: Inputs, options: Options, model: str, spool: Spool, begun: Plan | None
+) -> Plan:
     """Return the plan, once every file is known to have the columns. Raises `InputError`, `NotSupported`."""
     signature = bundle.manifest.signature
     if not signature.batched:
@@ -123,16 +138,24 @@ def _planned(bundle: Bundle, inputs: Inputs, options: Options, model: str) -> Pl
         raise UsageError(where, expected=expected, found="one without", hint=hint)
     check_keep(options.keep, signature)
     caster = Caster(request_signature(bundle.manifest, bundle.samples()))
-    for file in inputs.files:
-        where, table = f"input `{file.name}`", open_table(file)
+    chosen_by = Where(options.where) if options.where else None
+
+    def check(file: InputFile) -> None:
+        table, named = open_table(file), f"input `{file.name}`"
         schema = table.schema()
         if table.groups() == []:
-            continue  # A file without rows has none that does not fit.
-        caster.columns(schema, where)
+            return  # A file without rows has none that does not fit.
+        needed = caster.columns(schema, named)
         for name in options.keep:
             if schema is not None and name not in schema.names:
-                raise InputMissing(where, expected=f"column `{name}`, which is to be kept", found="none")
-    return make_plan(inputs.files, bundle.digest, model or bundle.manifest.name, signature, options.keep)
+                raise InputMissing(named, expected=f"column `{name}`, which is to be kept", found="none")
+        if chosen_by is not None:
+            chosen_by.check(table, named, needed)
+
+    files, spans = look_at(inputs.files, spool, check, begun)
+    name = model or bundle.manifest.name
+    text = chosen_by.text if chosen_by is not None else ""
+    return make_plan(files, bundle.digest, name, signature, options.keep, text, spans=spans)
 
 
 def _failed(done: Sequence[Done]) -> tuple[tuple[str, int], ...]:
@@ -147,21 +170,12 @@ def _failed(done: Sequence[Done]) -> tuple[tuple[str, int], ...]:
 
 def _check_rejected(done: dict[str, Done], most: float | None) -> None:
     # Of what was read so far: a run of hours need not end to be too bad.
-    rows = sum(each.rows for each in done.values())
+    rows = sum(each.rows - each.left_out for each in done.values())
     rejected = sum(each.rejected for each in done.values())
     if most is not None and rejected > most * rows:
         hint = "the rows and their reasons are below `.lading/parts/rejected`"
         actual = f"{rejected:,} of {rows:,}"
         raise GateNotMet("rows set aside", expected=f"at most {100 * most:g} %", found=actual, hint=hint)
-
-
-def _check_unchanged(inputs: Inputs) -> None:
-    """Raise `BatchChanged` if a file is not the one that the plan was made of."""
-    for file in inputs.files:
-        if not is_unchanged(file):
-            where = f"input `{file.name}`"
-            hint = "score a copy that nobody writes to, into another folder"
-            raise BatchChanged(where, expected="the bytes it had at the start", found="others", hint=hint)
 
 
 def _check_drift(drift: Sequence[ColumnDrift], *, refuse: bool) -> None:
