@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 QUIET_S = 900.0
 # The most that S3 copies in one request.
 COPY_BYTES = 5 << 30
+# A server that sends nothing for so long is asked again.
+READ_TIMEOUT_S = 60.0
 _DIGEST = "lading-digest"
 MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 _CHUNK_BYTES = 1 << 16
@@ -252,6 +254,7 @@ def s3_client(environ: Mapping[str, str]) -> Any:
     region = environ.get("AWS_REGION") or session.get_config_variable("region") or "us-east-1"
     endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
     settings: dict[str, Any] = {
+        "read_timeout": READ_TIMEOUT_S,
         "retries": {"mode": "standard", "total_max_attempts": 5},
         # Every server checks the signed digest of what it receives; not every one knows the newer checksums.
         "request_checksum_calculation": "when_required",
