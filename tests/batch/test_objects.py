@@ -33,7 +33,7 @@ def sent(tmp_path, iris, parquet, bucket, monkeypatch) -> dict[str, bytes]:
 
 
 def sometimes(fault, *methods: str):
-    """Return what gives a fault to the first two requests of a method for each object."""
+    """Return what gives a fault to the first request of a method for each object."""
     seen: Counter[tuple[str, str]] = Counter()
 
     def faults(asked):
@@ -48,8 +48,8 @@ def sometimes(fault, *methods: str):
 
 @pytest.mark.parametrize(
     "fault",
-    [Refuse(503, "SlowDown"), Refuse(500, "InternalError"), Stall(), Drop(), Cut(3000)],
-    ids=lambda fault: type(fault).__name__ + str(getattr(fault, "code", "")),
+    [Refuse(503, "SlowDown"), Stall(), Drop(), Cut(3000)],
+    ids=lambda fault: type(fault).__name__,
 )
 def test_a_fault_that_passes_changes_no_byte(iris, bucket, faulty, sent, monkeypatch, fault):
     monkeypatch.setattr(s3, "READ_TIMEOUT_S", 1.0)
@@ -75,10 +75,9 @@ def test_what_stays_wrong_is_one_sentence_and_the_same_command_goes_on(iris, buc
     run = run_batch(iris, [f"{bucket.url}/in"], f"{bucket.url}/out", HERE)
     assert run.resumed == 1
     assert bucket.output("out") == sent
-    # Of what was there before nothing was read again, nor was the input to plan it: it is read once, to be scored.
+    # Nothing of what was there was read again, and the input only to be scored.
     assert not [each for each in faulty.asked[before:] if each.method == "GET" and "/parts/part-" in each.path]
-    again = [each for each in faulty.asked[before:] if each.method == "GET" and "rows.parquet" in each.path]
-    assert len(again) == 1
+    assert [each.method for each in faulty.asked[before:] if each.path.endswith("/in/rows.parquet")] == ["GET"]
 
 
 def test_each_object_is_read_once(iris, bucket, faulty, sent):
@@ -183,12 +182,9 @@ def test_an_object_that_is_replaced_before_it_is_read_is_refused(iris, parquet, 
 def test_an_object_that_is_replaced_after_the_plan_publishes_nothing(iris, parquet, bucket, sent, monkeypatch):
     # No room for copies: each part is read once more.
     monkeypatch.setattr("lading.batch.run.room_bytes", lambda: 0)
-    begun = monkeypatch.setattr
-
     def replace(*_counts: int) -> None:
         bucket.put("in/rows.parquet", parquet("other.parquet", 1500, group=500, seed=3))
 
-    del begun
     with pytest.raises(BatchChanged, match="the bytes it had at the start"):
         run_batch(iris, [f"{bucket.url}/in"], f"{bucket.url}/out", HERE, progress=replace)
     assert "out/manifest.json" not in bucket.names("out/")

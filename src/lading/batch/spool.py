@@ -37,8 +37,9 @@ class Spool:
         self._root = Path(tempfile.gettempdir()) / f"lading-batch-{os.getuid()}"
         self._keep_bytes = keep_bytes
         self._objects: Objects | None = None
-        self._kept: dict[tuple[str, str], _Copy] = {}
-        self._last: _Copy | None = None
+        self._copies: dict[tuple[str, str], _Copy] = {}
+        # Of the copy that is there only until the next one is fetched.
+        self._last: tuple[str, str] | None = None
 
     def connect(self) -> Objects:
         """Return the connections of this process, made when they are first asked for."""
@@ -53,17 +54,17 @@ class Spool:
         """
         if not is_url(file.path):
             return file
-        kept = self._kept.get((file.path, file.etag))
-        if kept is not None:
-            return kept.file
-        self._release_last()
-        copy = self._copied(file)
-        room = self._keep_bytes - sum(each.file.size_bytes for each in self._kept.values())
-        if file.size_bytes <= room:
-            self._kept[file.path, file.etag] = copy
-        else:
-            self._last = copy
-        return copy.file
+        pinned = (file.path, file.etag)
+        if pinned in self._copies:
+            return self._copies[pinned].file
+        if self._last is not None:
+            _release(self._copies.pop(self._last).lock)
+            self._last = None
+        kept = sum(copy.file.size_bytes for copy in self._copies.values())
+        self._copies[pinned] = self._copied(file)
+        if kept + file.size_bytes > self._keep_bytes:
+            self._last = pinned
+        return self._copies[pinned].file
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -87,17 +88,12 @@ class Spool:
 
     def close(self) -> None:
         """Let go of all copies and close all connections."""
-        self._release_last()
-        for copy in self._kept.values():
+        for copy in self._copies.values():
             _release(copy.lock)
-        self._kept.clear()
+        self._copies.clear()
+        self._last = None
         if self._objects is not None:
             self._objects.close()
-
-    def _release_last(self) -> None:
-        if self._last is not None:
-            _release(self._last.lock)
-            self._last = None
 
     def _made(self, name: str) -> Path:
         # Other users of this machine must neither read rows nor put files here.
