@@ -11,6 +11,7 @@ import pytest
 
 from lading.batch import plan as planning
 from lading.batch.objects import Objects, is_url, split
+from lading.batch.recording import Recorder
 from lading.batch.run import Options, run_batch
 from lading.errors import BatchChanged, ExtraMissing, InvalidSetting, RegistryUnavailable, UsageError
 from lading.registry.store import s3
@@ -76,8 +77,12 @@ def test_what_stays_wrong_is_one_sentence_and_the_same_command_goes_on(iris, buc
     assert run.resumed == 1
     assert bucket.output("out") == sent
     # Nothing of what was there was read again, and the input only to be scored.
-    assert not [each for each in faulty.asked[before:] if each.method == "GET" and "/parts/part-" in each.path]
-    assert [each.method for each in faulty.asked[before:] if each.path.endswith("/in/rows.parquet")] == ["GET"]
+    assert not [
+        each for each in faulty.asked[before:] if each.method == "GET" and "/parts/part-" in each.path
+    ]
+    assert [each.method for each in faulty.asked[before:] if each.path.endswith("/in/rows.parquet")] == [
+        "GET"
+    ]
 
 
 def test_each_object_is_read_once(iris, bucket, faulty, sent):
@@ -90,8 +95,8 @@ def test_each_object_is_read_once(iris, bucket, faulty, sent):
 
 
 def credentials_file(path, access_key: str) -> None:
-    text = f"[default]\naws_access_key_id = {access_key}\naws_secret_access_key = secret\naws_session_token = t\n"
-    path.write_text(text)
+    secrets = "aws_secret_access_key = secret\naws_session_token = t"
+    path.write_text(f"[default]\naws_access_key_id = {access_key}\n{secrets}\n")
 
 
 @pytest.fixture
@@ -115,7 +120,7 @@ def test_credentials_that_a_file_renews_under_way_are_taken_up(iris, bucket, fau
             credentials_file(credentials, "NEW")
             faulty.fault = expired
 
-    run_batch(iris, [f"{bucket.url}/in"], f"{bucket.url}/out", HERE, progress=renew)
+    run_batch(iris, [f"{bucket.url}/in"], f"{bucket.url}/out", HERE, recorder=Recorder(progress=renew))
     assert bucket.output("out") == sent
     assert {asked.access_key for asked in faulty.asked} == {"OLD", "NEW"}
 
@@ -127,7 +132,7 @@ def test_credentials_that_nobody_renews_are_one_sentence_and_the_run_goes_on_lat
         faulty.fault = expired
 
     with pytest.raises(RegistryUnavailable, match="ExpiredToken") as caught:
-        run_batch(iris, [f"{bucket.url}/in"], f"{bucket.url}/out", HERE, progress=expire)
+        run_batch(iris, [f"{bucket.url}/in"], f"{bucket.url}/out", HERE, recorder=Recorder(progress=expire))
     assert "renew the credentials" in caught.value.hint
     assert "out/manifest.json" not in bucket.names("out/")
     credentials_file(credentials, "NEW")
@@ -160,7 +165,7 @@ def test_a_process_that_gives_credentials_is_asked_again_when_they_end(
         give("NEW", timedelta(hours=1))
         faulty.fault = expired
 
-    run_batch(iris, [f"{bucket.url}/in"], f"{bucket.url}/out", HERE, progress=expire)
+    run_batch(iris, [f"{bucket.url}/in"], f"{bucket.url}/out", HERE, recorder=Recorder(progress=expire))
     assert bucket.output("out") == sent
     assert {each.access_key for each in faulty.asked} == {"OLD", "NEW"}
 
@@ -179,14 +184,17 @@ def test_an_object_that_is_replaced_before_it_is_read_is_refused(iris, parquet, 
     assert bucket.names("out/") == []
 
 
-def test_an_object_that_is_replaced_after_the_plan_publishes_nothing(iris, parquet, bucket, sent, monkeypatch):
+def test_an_object_that_is_replaced_after_the_plan_publishes_nothing(
+    iris, parquet, bucket, sent, monkeypatch
+):
     # No room for copies: each part is read once more.
     monkeypatch.setattr("lading.batch.run.room_bytes", lambda: 0)
+
     def replace(*_counts: int) -> None:
         bucket.put("in/rows.parquet", parquet("other.parquet", 1500, group=500, seed=3))
 
     with pytest.raises(BatchChanged, match="the bytes it had at the start"):
-        run_batch(iris, [f"{bucket.url}/in"], f"{bucket.url}/out", HERE, progress=replace)
+        run_batch(iris, [f"{bucket.url}/in"], f"{bucket.url}/out", HERE, recorder=Recorder(progress=replace))
     assert "out/manifest.json" not in bucket.names("out/")
     with pytest.raises(BatchChanged, match=r"`rows.parquet` changed since"):
         run_batch(iris, [f"{bucket.url}/in"], f"{bucket.url}/out", HERE)
@@ -197,13 +205,11 @@ def test_an_object_that_is_gone_is_found_as_well(iris, bucket, sent):
         bucket.delete("in/rows.parquet")
 
     with pytest.raises(BatchChanged, match="at the start, found none"):
-        run_batch(iris, [f"{bucket.url}/in"], f"{bucket.url}/out", HERE, progress=remove)
+        run_batch(iris, [f"{bucket.url}/in"], f"{bucket.url}/out", HERE, recorder=Recorder(progress=remove))
 
 
 def test_a_bucket_with_versions_is_read_at_one_of_them(iris, parquet, bucket, sent):
-    bucket.client.put_bucket_versioning(
-        Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"}
-    )
+    bucket.client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
     bucket.put("in/rows.parquet", parquet("rows.parquet", 1500, group=500))
     run_batch(iris, [f"{bucket.url}/in"], f"{bucket.url}/out", HERE)
     (file,) = json.loads(bucket.read("out/.lading/plan.json"))["files"]

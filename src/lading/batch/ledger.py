@@ -7,6 +7,7 @@ and how they come there, is a `Place`'s to know.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,20 +19,9 @@ from lading.batch.places.open import open_place
 from lading.batch.plan import Plan
 from lading.batch.scoring import Done, Written
 from lading.errors import BatchChanged
+from lading.runs import RunInput
 
 _PLAN = f"{STATE}/plan.json"
-
-
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A file that was read: its name, its bytes, its rows, and how many of them were scored or left out."""
-
-    name: str
-    sha256: str
-    size_bytes: int
-    rows: int
-    scored: int
-    rejected: int
-    left_out: int = 0
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -62,7 +52,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     rejected: int
     left_out: int = 0
     reasons: tuple[tuple[str, int], ...]
-    inputs: tuple[Source, ...]
+    inputs: tuple[RunInput, ...]
     parts: tuple[Part, ...]
 
 
@@ -142,6 +132,10 @@ class Ledger:
         self._place.settle()
         return read_manifest(self._place)
 
+    def manifest_sha256(self) -> str:
+        """Return the SHA-256 of the manifest of a finished run."""
+        return hashlib.sha256(self._place.read(MANIFEST) or b"").hexdigest()
+
     def publish(self, plan: Plan, done: Sequence[Done]) -> Manifest:
         """Bring all parts to where readers look, and commit them by writing the manifest."""
         manifest = make_manifest(plan, done)
@@ -171,7 +165,7 @@ def make_manifest(plan: Plan, done: Sequence[Done]) -> Manifest:
             totals[file.name][at] += count
         for reason, count in each.reasons:
             reasons[reason] = reasons.get(reason, 0) + count
-    inputs = tuple(Source(f.name, f.sha256, f.size_bytes, *totals[f.name]) for f in plan.files)
+    inputs = tuple(RunInput(f.name, f.sha256, f.size_bytes, *totals[f.name]) for f in plan.files)
     return Manifest(
         format=plan.format,
         bundle=plan.bundle,

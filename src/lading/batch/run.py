@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,13 @@ from typing import Any
 import msgspec
 
 from lading.batch.casting import Caster
-from lading.batch.drift import ColumnDrift, drift_of
+from lading.batch.drift import drift_of
 from lading.batch.engines.named import engine
 from lading.batch.inputs import InputFile, Inputs, check_unchanged, find_inputs
 from lading.batch.ledger import Ledger, Manifest
+from lading.batch.objects import is_url
 from lading.batch.plan import Plan, make_plan
+from lading.batch.recording import Recorder
 from lading.batch.scoring import Done, check_keep
 from lading.batch.spool import Spool, room_bytes
 from lading.batch.survey import look_at
@@ -25,6 +27,7 @@ from lading.batch.work import Work
 from lading.bundle import Bundle
 from lading.bundle.requests import request_signature
 from lading.errors import GateNotMet, InputMissing, NotSupported, UsageError
+from lading.runs import ColumnDrift
 from lading.runtime.host.cpus import cpu_limit
 from lading.runtime.python.host import DEFAULT_HOST, PythonHost
 
@@ -58,10 +61,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     refuse_drift: bool = False
 
 
-Progress = Callable[[int, int, int], None]
-"""Called with parts that are done, all parts, and rows so far."""
-
-
 def run_batch(
     bundle: Bundle,
     paths: Sequence[Path | str],
@@ -70,7 +69,7 @@ def run_batch(
     *,
     model: str = "",
     python: PythonHost = DEFAULT_HOST,
-    progress: Progress | None = None,
+    recorder: Recorder | None = None,
 ) -> BatchRun:
     """Score all rows of the files at `paths` into `output`, or go on with what was begun there.
 
@@ -79,7 +78,7 @@ def run_batch(
     not fit, `BatchChanged`, `DestinationExists`, `GateNotMet` for too many rows set aside or drift,
     `RegistryUnavailable` for a bucket out of reach, and what loading and running a model raise.
     """
-    options = options or Options()
+    options, recorder = options or Options(), recorder or Recorder()
     score = engine(options.engine)
     with ExitStack() as held:
         # Objects that are read for the plan are still here when they are scored, if there is room.
@@ -90,6 +89,8 @@ def run_batch(
         inputs = find_inputs(paths, spool.connect)
         plan = _planned(bundle, inputs, options, model, spool, ledger.begun())
         held.enter_context(ledger.holding())
+        place = output if is_url(output) else Path(output).resolve()
+        held.enter_context(recorder.recording(plan, place, options.engine))
         ledger.begin(plan)
         done = ledger.done(plan)
         resumed = len(done)
@@ -97,19 +98,21 @@ def run_batch(
         left = [task for task in plan.tasks if task.part not in done]
         processes = options.processes or cpu_limit()
         work = Work(bundle.path, bundle.digest, plan, ledger.parts, python)
+        recorder.scored(done.values(), before=True)
         for each in score(work, left, processes):
             ledger.record(each)
             done[each.part] = each
             _check_rejected(done, options.max_rejected)
-            if progress is not None:
-                progress(len(done), len(plan.tasks), sum(record.rows for record in done.values()))
+            recorder.scored([each])
         seconds = time.monotonic() - began
         # Somebody may have written to a file while it was read.
         check_unchanged(plan.files, spool.connect)
         ordered = [done[task.part] for task in plan.tasks]
         drift = drift_of(bundle.profile, ordered)
+        recorder.judged(drift, _failed(ordered))
         _check_drift(drift, refuse=options.refuse_drift)
         manifest = ledger.finished() or ledger.publish(plan, ordered)
+        recorder.published(manifest, ledger.manifest_sha256())
     # Of this call alone: what was done before took no time now.
     scored_now = sum(done[task.part].rows for task in left)
     return BatchRun(

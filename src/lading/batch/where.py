@@ -243,7 +243,7 @@ def _connection() -> Any:
     try:
         import duckdb
     except ModuleNotFoundError as error:
-        raise missing_extra("`--where`", "monitor", error) from error
+        raise missing_extra("`--where`", "batch", error) from error
     # One thread: processes share the rows already. Nothing is fetched, and nothing read or written.
     settings: dict[str, str | bool | int | float | list[str]] = {
         "threads": 1,

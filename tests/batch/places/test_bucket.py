@@ -15,6 +15,7 @@ from lading.batch.ledger import Ledger
 from lading.batch.objects import Objects
 from lading.batch.places.bucket import BucketPlace
 from lading.batch.places.lease import Holder
+from lading.batch.recording import Recorder
 from lading.batch.run import Options, run_batch
 from lading.errors import BatchChanged, DestinationExists, NotSupported
 from support.batch_runs import HERE, dirty, files
@@ -155,7 +156,7 @@ def test_a_run_that_lost_its_lock_publishes_nothing(iris, parquet, bucket, monke
 
     lost_at = time.monotonic() + 1.5
     with pytest.raises(DestinationExists, match="the lock of this run"):
-        run_batch(iris, [url], f"{bucket.url}/out", HERE, progress=take)
+        run_batch(iris, [url], f"{bucket.url}/out", HERE, recorder=Recorder(progress=take))
     assert not [name for name in bucket.names("out/") if ".lading" not in name]
     assert msgspec.json.decode(bucket.read("out/.lading/lock"), type=Holder).run == "other"
 
