@@ -207,7 +207,7 @@ def _difference(begun: Plan, plan: Plan) -> str:
     if begun.keep != plan.keep:
         return "other columns with `--keep`"
     if begun.where != plan.where:
-        return "another `--where`" if begun.where else "a run without `--where`"
+        return f"`--where {plan.where}`" if plan.where else "no `--where`"
     before = {file.name: file.sha256 for file in begun.files}
     now = {file.name: file.sha256 for file in plan.files}
     for name in sorted({*before, *now}):

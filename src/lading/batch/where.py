@@ -232,7 +232,8 @@ def _tree(text: str, clause: str) -> dict[str, Any]:
     )
     tree = json.loads(answer.fetchall()[0][0])
     if tree["error"]:
-        hint, actual = "such as `country = 'KR' and amount > 10`", str(tree["error_message"])
+        hint = "such as `country = 'KR' and amount > 10`; a name that SQL uses itself goes in double quotes"
+        actual = str(tree["error_message"])
         raise UsageError(f"`--where {text}`", expected="an expression", found=actual, hint=hint)
     statements = tree["statements"]
     return dict(statements[0]["node"]) if len(statements) == 1 else {}
