@@ -69,7 +69,7 @@ def test_what_stays_wrong_is_one_sentence_and_the_same_command_goes_on(iris, buc
     faulty.fault = slow_down
     with pytest.raises(RegistryUnavailable, match="SlowDown") as caught:
         run_batch(iris, [f"{bucket.url}/in"], f"{bucket.url}/out", HERE)
-    assert caught.value.where.startswith(f"bucket `{bucket.url}/out/.lading/parts/part-000001")
+    assert caught.value.where.startswith(f"`{bucket.url}/out/.lading/parts/part-000001")
     assert "out/manifest.json" not in bucket.names("out/")
     faulty.fault = lambda _: None
     before = len(faulty.asked)

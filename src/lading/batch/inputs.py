@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from lading.batch.objects import SCHEME, Listed, Objects, changed, is_url, split
+from lading.batch.objects import SCHEME, Listed, Objects, changed, folder_url, is_url, split
 from lading.errors import UsageError
 
 FORMS = {
@@ -105,7 +105,7 @@ def find_objects(url: str, objects: Objects, left_out: list[str]) -> Iterator[In
 
     Raises `UsageError` if there is neither.
     """
-    bucket, key = split(url.rstrip("/"))
+    bucket, key = split(folder_url(url))
     if key and (form := form_of(key)) is not None:
         # Of the keys that begin with it, its own is the first.
         first = next(iter(objects.listed(url, key, most=1)), None)

@@ -72,6 +72,12 @@ def split(url: str) -> tuple[str, str]:
     return bucket, url.removeprefix(SCHEME).partition("/")[2]
 
 
+def folder_url(url: str) -> str:
+    """Return the URL of a bucket or prefix without slashes at its end. Raises what `split` raises."""
+    bucket, key = split(url)
+    return f"{SCHEME}{bucket}/{key}".rstrip("/")
+
+
 class Objects:
     """Reads and writes objects by URL. Every method raises `RegistryUnavailable`.
 
@@ -269,7 +275,7 @@ def changed(where: str, *, gone: bool = False) -> BatchChanged:
 
 
 def _errors(url: str) -> AbstractContextManager[None]:
-    return s3_errors(url, kind="bucket", hints=_HINTS)
+    return s3_errors(url, kind="", hints=_HINTS)
 
 
 def _date(answer: dict[str, Any]) -> float:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lading.batch.objects import SCHEME, Listed, Objects, split
+from lading.batch.objects import SCHEME, Listed, Objects, folder_url, split
 from lading.batch.places import MANIFEST, PARTS, RECORDS, STATE, check_ours
 from lading.batch.places.lease import Lease
 
@@ -22,7 +22,7 @@ class BucketPlace:
     """A `Place` in a bucket; parts are copied when they are published, as objects cannot be moved."""
 
     def __init__(self, url: str, objects: Objects | None = None) -> None:
-        self._url = url.rstrip("/")
+        self._url = folder_url(url)
         self._bucket, key = split(self._url)
         self._prefix = f"{key}/" if key else ""
         self._objects = objects or Objects()
