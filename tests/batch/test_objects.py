@@ -76,7 +76,7 @@ def test_what_stays_wrong_is_one_sentence_and_the_same_command_goes_on(iris, buc
     run = run_batch(iris, [f"{bucket.url}/in"], f"{bucket.url}/out", HERE)
     assert run.resumed == 1
     assert bucket.output("out") == sent
-    # Nothing of what was there was read again, and the input only to be scored.
+    # Of what was done nothing was read again, and the input only to be scored.
     assert not [
         each for each in faulty.asked[before:] if each.method == "GET" and "/parts/part-" in each.path
     ]

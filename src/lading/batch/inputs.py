@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from lading.batch.objects import SCHEME, Listed, Objects, changed, folder_url, is_url, split
+from lading.batch.objects import SCHEME, Entry, Objects, changed, folder_url, is_url, split
 from lading.errors import UsageError
 
 FORMS = {
@@ -132,7 +132,7 @@ def find_objects(url: str, objects: Objects, left_out: list[str]) -> Iterator[In
     raise UsageError(f"input `{url}`", expected="an object, or objects below it", found="nothing there")
 
 
-def _object(bucket: str, entry: Listed, name: str, form: str) -> InputFile:
+def _object(bucket: str, entry: Entry, name: str, form: str) -> InputFile:
     return InputFile(name, f"{SCHEME}{bucket}/{entry.key}", form, entry.size_bytes, "", etag=entry.etag)
 
 

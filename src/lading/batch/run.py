@@ -89,17 +89,15 @@ def run_batch(
         inputs = find_inputs(paths, spool.connect)
         plan = _planned(bundle, inputs, options, model, spool, ledger.begun())
         held.enter_context(ledger.holding())
-        place = output if is_url(output) else Path(output).resolve()
-        held.enter_context(recorder.recording(plan, place, options.engine))
+        held.enter_context(recorder.recording(plan, _whole_name(output), options.engine))
         ledger.begin(plan)
         done = ledger.done(plan)
         resumed = len(done)
         began = time.monotonic()
         left = [task for task in plan.tasks if task.part not in done]
-        processes = options.processes or cpu_limit()
         work = Work(bundle.path, bundle.digest, plan, ledger.parts, python)
         recorder.scored(done.values(), before=True)
-        for each in score(work, left, processes):
+        for each in score(work, left, options.processes or cpu_limit()):
             ledger.record(each)
             done[each.part] = each
             _check_rejected(done, options.max_rejected)
@@ -124,6 +122,11 @@ def run_batch(
         seconds=seconds if left else 0.0,
         rows_per_s=scored_now / seconds if left and seconds else 0.0,
     )
+
+
+def _whole_name(output: Path | str) -> Path | str:
+    # People read it elsewhere, where a path from this folder would mean nothing.
+    return output if is_url(output) else Path(output).resolve()
 
 
 def _planned(
