@@ -188,7 +188,7 @@ def test_an_object_that_is_replaced_after_the_plan_publishes_nothing(
     iris, parquet, bucket, sent, monkeypatch
 ):
     # No room for copies: each part is read once more.
-    monkeypatch.setattr("lading.batch.run.room_bytes", lambda: 0)
+    monkeypatch.setattr("lading.batch.spool.room_bytes", lambda: 0)
 
     def replace(*_counts: int) -> None:
         bucket.put("in/rows.parquet", parquet("other.parquet", 1500, group=500, seed=3))

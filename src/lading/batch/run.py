@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from lading.batch.objects import is_url
 from lading.batch.plan import Plan, make_plan
 from lading.batch.recording import Recorder
 from lading.batch.scoring import Done, check_keep
-from lading.batch.spool import Spool, room_bytes
+from lading.batch.spool import Spool, spooling
 from lading.batch.survey import look_at
 from lading.batch.tables import open_table
 from lading.batch.where import Where
@@ -82,8 +82,7 @@ def run_batch(
     score = engine(options.engine)
     with ExitStack() as held:
         # Objects that are read for the plan are still here when they are scored, if there is room.
-        spool = held.enter_context(closing(Spool(keep_bytes=room_bytes())))
-        spool.sweep()
+        spool = held.enter_context(spooling())
         ledger = Ledger(output)
         # Outside of the lock: nothing of a run that is refused is written.
         inputs = find_inputs(paths, spool.connect)

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,6 +148,15 @@ class Spool:
         (folder / _VERSION).write_text(download.version)
         scratch.rename(path)
         return _as_copied(file, path)
+
+
+@contextmanager
+def spooling() -> Iterator[Spool]:
+    """Yield the copies of a run, as many as there is room for; what killed runs have left is removed first."""
+    spool = Spool(keep_bytes=room_bytes())
+    spool.sweep()
+    with closing(spool):
+        yield spool
 
 
 @dataclass(frozen=True)
