@@ -41,6 +41,8 @@ _HINTS = {
     "CredentialRetrievalError": _RENEW,
     **dict.fromkeys(_EXPIRED, _RENEW),
 }
+# The most that S3 lists at once.
+PAGE_KEYS = 1000
 # A copy of more than S3 copies in one request is made in pieces of this size.
 _COPY_PIECE_BYTES = 1 << 30
 
@@ -123,7 +125,7 @@ class Objects:
 
         bucket, _ = split(url)
         more: dict[str, Any] = {}
-        limits = {**({"Delimiter": "/"} if flat else {}), **({} if most is None else {"MaxKeys": most})}
+        limits = {**({"Delimiter": "/"} if flat else {}), "MaxKeys": most or PAGE_KEYS}
         for _ in range(MAX_PAGES):
             asked = {"Bucket": bucket, "Prefix": prefix, **limits, **more}
             page = self._ask(url, functools.partial(_list_page, asked))
