@@ -152,7 +152,7 @@ class Spool:
 
 @contextmanager
 def spooling() -> Iterator[Spool]:
-    """Yield the copies of a run, as many as there is room for; what killed runs have left is removed first."""
+    """Yield the copies of a run, as many as fit; what killed runs have left is removed first."""
     spool = Spool(keep_bytes=room_bytes())
     spool.sweep()
     with closing(spool):
