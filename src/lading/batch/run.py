@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
 from lading.batch.casting import Caster
 from lading.batch.drift import ColumnDrift, drift_of
@@ -20,7 +21,7 @@ from lading.batch.tables import open_table
 from lading.batch.work import Work
 from lading.bundle import Bundle
 from lading.bundle.requests import request_signature
-from lading.errors import BatchChanged, GateNotMet, InputMissing, NotSupported, UsageError
+from lading.errors import BatchChanged, GateNotMet, InputMissing, NotSupported, UsageError, ValueRefused
 from lading.runtime.host.cpus import cpu_limit
 from lading.runtime.python.host import DEFAULT_HOST, PythonHost
 
@@ -121,18 +122,36 @@ def _planned(bundle: Bundle, inputs: Inputs, options: Options, model: str) -> Pl
         where, hint = "`--refuse-drift`", "`lading pack --reference` measures one"
         expected = "a bundle with a profile of its training data"
         raise UsageError(where, expected=expected, found="one without", hint=hint)
-    check_keep(options.keep, signature)
+    keep = tuple(dict.fromkeys(options.keep))
+    check_keep(keep, signature)
     caster = Caster(request_signature(bundle.manifest, bundle.samples()))
+    kinds: dict[str, tuple[pa.DataType, str]] = {}
     for file in inputs.files:
         where, table = f"input `{file.name}`", open_table(file)
         schema = table.schema()
         if table.groups() == []:
             continue  # A file without rows has none that does not fit.
         caster.columns(schema, where)
-        for name in options.keep:
-            if schema is not None and name not in schema.names:
-                raise InputMissing(where, expected=f"column `{name}`, which is to be kept", found="none")
-    return make_plan(inputs.files, bundle.digest, model or bundle.manifest.name, signature, options.keep)
+        _check_kept(keep, schema, where, kinds)
+    return make_plan(inputs.files, bundle.digest, model or bundle.manifest.name, signature, keep)
+
+
+def _check_kept(
+    keep: Sequence[str], schema: pa.Schema | None, where: str, kinds: dict[str, tuple[pa.DataType, str]]
+) -> None:
+    """Raise `InputError` unless a file has the columns to be kept, each once and as in the files before."""
+    for name in keep:
+        times = 1 if schema is None else schema.names.count(name)
+        if times != 1:
+            actual = "it several times" if times else "none"
+            raise InputMissing(where, expected=f"column `{name}` once, which is to be kept", found=actual)
+        kind = pa.string() if schema is None else schema.field(name).type
+        first, owner = kinds.setdefault(name, (kind, where))
+        # What reads the folder of the output as one table could not.
+        if kind != first:
+            hint = "give the files one type, or score them into two folders"
+            expected = f"`{first}` as in {owner}"
+            raise ValueRefused(f"{where}, column `{name}`", expected=expected, found=f"`{kind}`", hint=hint)
 
 
 def _failed(done: Sequence[Done]) -> tuple[tuple[str, int], ...]:
