@@ -154,6 +154,8 @@ def _stacked(source: _Source, rows: Rows, reasons: Reasons) -> Array:
     # Column by column: a table of mixed kinds has no common dtype that would hold all of them exactly.
     tensor, batch = source.tensor, rows.batch
     whole = np.empty((len(batch), len(source.columns)), tensor.numpy_dtype)
+    if not len(batch):
+        return whole
     if len(batch) <= _FEW_ROWS < len(batch) * len(source.columns):
         _stack_alike(source, rows, whole, reasons)
         return whole

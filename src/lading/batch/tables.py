@@ -176,6 +176,8 @@ class _Csv:
             check_text(source)
         with open_bytes(file) as source:
             self._header = read_header(source)
+        # Of many columns a few rows at a time would cost more than their cells.
+        self._block_bytes = max(_BLOCK_BYTES, min(8 * _BLOCK_BYTES, 64 * self._header.size_bytes))
 
     def groups(self) -> list[int] | None:
         # A file without even a header has no rows.
@@ -209,7 +211,9 @@ class _Csv:
                     if len(self._header.names) == 1 and _ends(rows.batch):
                         ended = True
                         rows = _without_last(rows)  # noqa: PLW2901
-                    yield _as_texts(rows)
+                    # Behind the last line is one of no rows; looking at it costs as much as a full one.
+                    if len(rows.batch) or rows.rejected:
+                        yield _as_texts(rows)
             except (*_BROKEN, RecursionError) as error:
                 raise broken(self._file, _csv_problem(error)) from None
         if not ended:
@@ -218,11 +222,14 @@ class _Csv:
     def _reader(self, source: WithEnd, columns: Sequence[str], refuse: Any) -> Any:
         # By their places: columns that nobody reads may have any names, even the same ones.
         names = self._header.names
-        places = [str(names.index(name)) for name in columns]
+        place_of = {name: at for at, name in enumerate(names)}
+        places = [str(place_of[name]) for name in columns]
         return pyarrow.csv.open_csv(
             source,
             pyarrow.csv.ReadOptions(
-                use_threads=False, block_size=_BLOCK_BYTES, column_names=list(map(str, range(len(names))))
+                use_threads=False,
+                block_size=self._block_bytes,
+                column_names=list(map(str, range(len(names)))),
             ),
             pyarrow.csv.ParseOptions(
                 delimiter=self._header.delimiter, newlines_in_values=True, invalid_row_handler=refuse
