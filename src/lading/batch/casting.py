@@ -153,22 +153,23 @@ def _stacked(source: _Source, rows: Rows, reasons: Reasons) -> Array:
     """Return a tensor of columns, ``[rows, columns]``."""
     # Column by column: a table of mixed kinds has no common dtype that would hold all of them exactly.
     tensor, batch = source.tensor, rows.batch
-    whole = np.empty((len(batch), len(source.columns)), tensor.numpy_dtype)
+    # One column after the other in memory, as they came and as they are counted.
+    whole = np.empty((len(source.columns), len(batch)), tensor.numpy_dtype)
     if not len(batch):
-        return whole
+        return whole.T
     if len(batch) <= _FEW_ROWS < len(batch) * len(source.columns):
         _stack_alike(source, rows, whole, reasons)
-        return whole
+        return whole.T
     for at, name in enumerate(source.columns):
         known = _known(reasons, len(batch))
         column = batch.column(name)
-        whole[:, at], wrong = scalars(flat(tensor, at), column, texts=rows.texts, known=known)
+        whole[at], wrong = scalars(flat(tensor, at), column, texts=rows.texts, known=known)
         _add(reasons, name, wrong)
-    return whole
+    return whole.T
 
 
 def _stack_alike(source: _Source, rows: Rows, whole: Array, reasons: Reasons) -> None:
-    """Fill the columns of `whole`, those of one kind as one: each call costs more than its few rows."""
+    """Fill `whole`, ``[columns, rows]``, those of one kind as one: each call costs more than its few rows."""
     tensor, count = source.tensor, len(rows.batch)
     alike: dict[tuple[pa.DataType, bool], list[int]] = {}
     columns = [rows.batch.column(name) for name in source.columns]
@@ -179,7 +180,7 @@ def _stack_alike(source: _Source, rows: Rows, whole: Array, reasons: Reasons) ->
         joined = _joined([columns[at] for at in group])
         known = np.tile(_known(reasons, count), len(group))
         values, wrong = scalars(flat(tensor, group[0]), joined, texts=rows.texts, known=known)
-        whole[:, group] = values.reshape(len(group), count).T
+        whole[group] = values.reshape(len(group), count)
         # The first column counts, as if they had been looked at one after the other.
         for place, text in wrong.items():
             found_at = (group[place // count], text)
