@@ -77,6 +77,7 @@ class Recorder:
                 engine=engine,
                 output=str(output),
                 plan=plan.identity,
+                where=plan.where,
                 files=len(plan.files),
                 parts=len(plan.tasks),
             ),
@@ -116,6 +117,7 @@ class Recorder:
             rows=facts.rows + rows,
             scored=facts.scored + sum(each.scored for each in parts),
             rejected=facts.rejected + sum(each.rejected for each in parts),
+            left_out=facts.left_out + sum(each.left_out for each in parts),
             reasons=tuple(self._reasons.most_common(_MOST_REASONS)),
             rows_per_s=self._rows_now / passed if passed else 0.0,
         )

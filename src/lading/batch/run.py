@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,20 @@ import pyarrow as pa
 from lading.batch.casting import Caster
 from lading.batch.drift import drift_of
 from lading.batch.engines.named import engine
-from lading.batch.inputs import Inputs, find_inputs, is_unchanged, sha256_of
-from lading.batch.ledger import MANIFEST, Ledger, Manifest
+from lading.batch.inputs import InputFile, Inputs, check_unchanged, find_inputs
+from lading.batch.ledger import Ledger, Manifest
+from lading.batch.objects import is_url
 from lading.batch.plan import Plan, make_plan
 from lading.batch.recording import Recorder
 from lading.batch.scoring import Done, check_keep
+from lading.batch.spool import Spool, room_bytes
+from lading.batch.survey import look_at
 from lading.batch.tables import open_table
+from lading.batch.where import Where
 from lading.batch.work import Work
 from lading.bundle import Bundle
 from lading.bundle.requests import request_signature
-from lading.errors import BatchChanged, GateNotMet, InputMissing, NotSupported, UsageError, ValueRefused
+from lading.errors import GateNotMet, InputMissing, NotSupported, UsageError, ValueRefused
 from lading.runs import ColumnDrift
 from lading.runtime.host.cpus import cpu_limit
 from lading.runtime.python.host import DEFAULT_HOST, PythonHost
@@ -44,10 +49,14 @@ class BatchRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run goes: the engine, columns to keep, processes (0: one for each CPU), and what stops it."""
+    """How a run goes: the engine, columns to keep, processes (0: one for each CPU), and what stops it.
+
+    ``where`` chooses the rows that are scored, by an expression over columns of the files.
+    """
 
     engine: str = "local"
     keep: tuple[str, ...] = ()
+    where: str = ""
     processes: int = 0
     max_rejected: float | None = None
     refuse_drift: bool = False
@@ -55,27 +64,34 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 def run_batch(
     bundle: Bundle,
-    paths: Sequence[Path],
-    folder: Path,
+    paths: Sequence[Path | str],
+    output: Path | str,
     options: Options | None = None,
     *,
     model: str = "",
     python: PythonHost = DEFAULT_HOST,
     recorder: Recorder | None = None,
 ) -> BatchRun:
-    """Score all rows of the files at `paths` into `folder`, or go on with what was begun there.
+    """Score all rows of the files at `paths` into `output`, or go on with what was begun there.
 
-    Nothing is written before every file has been found to fit, and nothing is published before all is
-    scored. Raises `InputError` for files that do not fit, `BatchChanged`, `DestinationExists`, `GateNotMet`
-    for too many rows set aside or drift, and what loading and running a model raise.
+    Each is a path of this machine, or the text ``s3://bucket/…``. Nothing is written before every file has
+    been found to fit, and nothing is published before all is scored. Raises `InputError` for files that do
+    not fit, `BatchChanged`, `DestinationExists`, `GateNotMet` for too many rows set aside or drift,
+    `RegistryUnavailable` for a bucket out of reach, and what loading and running a model raise.
     """
     options, recorder = options or Options(), recorder or Recorder()
     score = engine(options.engine)
-    # Outside of the folder's lock: nothing of a run that is refused is written.
-    inputs = find_inputs(paths)
-    plan = _planned(bundle, inputs, options, model)
-    ledger = Ledger(folder)
-    with ledger.holding(), recorder.recording(plan, folder.resolve(), options.engine):
+    with ExitStack() as held:
+        # Objects that are read for the plan are still here when they are scored, if there is room.
+        spool = held.enter_context(closing(Spool(keep_bytes=room_bytes())))
+        spool.sweep()
+        ledger = Ledger(output)
+        # Outside of the lock: nothing of a run that is refused is written.
+        inputs = find_inputs(paths, spool.connect)
+        plan = _planned(bundle, inputs, options, model, spool, ledger.begun())
+        held.enter_context(ledger.holding())
+        place = output if is_url(output) else Path(output).resolve()
+        held.enter_context(recorder.recording(plan, place, options.engine))
         ledger.begin(plan)
         done = ledger.done(plan)
         resumed = len(done)
@@ -91,13 +107,13 @@ def run_batch(
             recorder.scored([each])
         seconds = time.monotonic() - began
         # Somebody may have written to a file while it was read.
-        _check_unchanged(inputs)
+        check_unchanged(plan.files, spool.connect)
         ordered = [done[task.part] for task in plan.tasks]
         drift = drift_of(bundle.profile, ordered)
         recorder.judged(drift, _failed(ordered))
         _check_drift(drift, refuse=options.refuse_drift)
         manifest = ledger.finished() or ledger.publish(plan, ordered)
-        recorder.published(manifest, sha256_of(folder / MANIFEST))
+        recorder.published(manifest, ledger.manifest_sha256())
     # Of this call alone: what was done before took no time now.
     scored_now = sum(done[task.part].rows for task in left)
     return BatchRun(
@@ -111,7 +127,9 @@ def run_batch(
     )
 
 
-def _planned(bundle: Bundle, inputs: Inputs, options: Options, model: str) -> Plan:
+def _planned(
+    bundle: Bundle, inputs: Inputs, options: Options, model: str, spool: Spool, begun: Plan | None
+) -> Plan:
     """Return the plan, once every file is known to have the columns. Raises `InputError`, `NotSupported`."""
     signature = bundle.manifest.signature
     if not signature.batched:
@@ -126,14 +144,22 @@ def _planned(bundle: Bundle, inputs: Inputs, options: Options, model: str) -> Pl
     check_keep(keep, signature)
     caster = Caster(request_signature(bundle.manifest, bundle.samples()))
     kinds: dict[str, tuple[pa.DataType, str]] = {}
-    for file in inputs.files:
-        where, table = f"input `{file.name}`", open_table(file)
+    chosen_by = Where(options.where) if options.where else None
+
+    def check(file: InputFile) -> None:
+        table, named = open_table(file), f"input `{file.name}`"
         schema = table.schema()
         if table.groups() == []:
-            continue  # A file without rows has none that does not fit.
-        caster.columns(schema, where)
-        _check_kept(keep, schema, where, kinds)
-    return make_plan(inputs.files, bundle.digest, model or bundle.manifest.name, signature, keep)
+            return  # A file without rows has none that does not fit.
+        needed = caster.columns(schema, named)
+        _check_kept(keep, schema, named, kinds)
+        if chosen_by is not None:
+            chosen_by.check(table, named, needed)
+
+    files, spans = look_at(inputs.files, spool, check, begun)
+    name = model or bundle.manifest.name
+    text = chosen_by.text if chosen_by is not None else ""
+    return make_plan(files, bundle.digest, name, signature, keep, text, spans=spans)
 
 
 def _check_kept(
@@ -166,21 +192,12 @@ def _failed(done: Sequence[Done]) -> tuple[tuple[str, int], ...]:
 
 def _check_rejected(done: dict[str, Done], most: float | None) -> None:
     # Of what was read so far: a run of hours need not end to be too bad.
-    rows = sum(each.rows for each in done.values())
+    rows = sum(each.rows - each.left_out for each in done.values())
     rejected = sum(each.rejected for each in done.values())
     if most is not None and rejected > most * rows:
         hint = "the rows and their reasons are below `.lading/parts/rejected`"
         actual = f"{rejected:,} of {rows:,}"
         raise GateNotMet("rows set aside", expected=f"at most {100 * most:g} %", found=actual, hint=hint)
-
-
-def _check_unchanged(inputs: Inputs) -> None:
-    """Raise `BatchChanged` if a file is not the one that the plan was made of."""
-    for file in inputs.files:
-        if not is_unchanged(file):
-            where = f"input `{file.name}`"
-            hint = "score a copy that nobody writes to, into another folder"
-            raise BatchChanged(where, expected="the bytes it had at the start", found="others", hint=hint)
 
 
 def _check_drift(drift: Sequence[ColumnDrift], *, refuse: bool) -> None:

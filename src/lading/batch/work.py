@@ -13,12 +13,15 @@ from lading.runtime.python.host import PythonHost
 
 @dataclass(frozen=True)
 class Work:
-    """A bundle by its folder and digest, the plan, and ``parts``: the folder that parts are written to."""
+    """A bundle by its folder and digest, the plan, and ``parts``: the folder or URL that parts go to.
+
+    Inputs and parts at ``s3://…`` are reached from any machine, with the credentials that it has itself.
+    """
 
     bundle: Path
     digest: str
     plan: Plan
-    parts: Path
+    parts: Path | str
     python: PythonHost
 
     def scorer(self) -> Scorer:
