@@ -25,6 +25,7 @@ from lading.batch.survey import look_at
 from lading.batch.tables import open_table
 from lading.batch.where import Where
 from lading.batch.work import Work
+from lading.blobs.os_errors import destination_errors
 from lading.bundle import Bundle
 from lading.bundle.requests import request_signature
 from lading.errors import GateNotMet, InputMissing, NotSupported, UsageError, ValueRefused
@@ -89,6 +90,7 @@ def run_batch(
         # Outside of the lock: nothing of a run that is refused is written.
         inputs = find_inputs(paths, spool.connect)
         plan = _planned(bundle, inputs, options, model, spool, ledger.begun())
+        held.enter_context(destination_errors(f"output `{output}`"))
         held.enter_context(ledger.holding())
         place = output if is_url(output) else Path(output).resolve()
         held.enter_context(recorder.recording(plan, place, options.engine))
@@ -112,7 +114,8 @@ def run_batch(
         drift = drift_of(bundle.profile, ordered)
         recorder.judged(drift, _failed(ordered))
         _check_drift(drift, refuse=options.refuse_drift)
-        manifest = ledger.finished() or ledger.publish(plan, ordered)
+        # Of a run that was finished before, nothing is written; its manifest must be this one.
+        manifest = ledger.publish(plan, ordered)
         recorder.published(manifest, ledger.manifest_sha256())
     # Of this call alone: what was done before took no time now.
     scored_now = sum(done[task.part].rows for task in left)
