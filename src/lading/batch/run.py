@@ -23,6 +23,7 @@ from lading.batch.scoring import Done, check_keep
 from lading.batch.spool import Spool, room_bytes
 from lading.batch.survey import look_at
 from lading.batch.tables import open_table
+from lading.batch.traffic import Logged, RunLog
 from lading.batch.where import Where
 from lading.batch.work import Work
 from lading.blobs.os_errors import destination_errors
@@ -47,12 +48,15 @@ class BatchRun(msgspec.Struct, frozen=True, kw_only=True):
     resumed: int
     seconds: float
     rows_per_s: float
+    logged: Logged | None = None
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How a run goes: the engine, columns to keep, processes (0: one for each CPU), and what stops it.
 
-    ``where`` chooses the rows that are scored, by an expression over columns of the files.
+    ``where`` chooses the rows that are scored, by an expression over columns of the files. ``log`` is the
+    folder of a prediction log that gets a ``log_share`` of the rows, and ``monitor`` is whether the model's
+    monitoring in the registry counts them.
     """
 
     engine: str = "local"
@@ -61,6 +65,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     processes: int = 0
     max_rejected: float | None = None
     refuse_drift: bool = False
+    log: str = ""
+    log_share: float = 1.0
+    monitor: bool = False
 
 
 def run_batch(
@@ -82,6 +89,7 @@ def run_batch(
     """
     options, recorder = options or Options(), recorder or Recorder()
     score = engine(options.engine)
+    _check_log(options, output)
     with ExitStack() as held:
         # Objects that are read for the plan are still here when they are scored, if there is room.
         spool = held.enter_context(closing(Spool(keep_bytes=room_bytes())))
@@ -117,6 +125,9 @@ def run_batch(
         # Of a run that was finished before, nothing is written; its manifest must be this one.
         manifest = ledger.publish(plan, ordered)
         recorder.published(manifest, ledger.manifest_sha256())
+        logged = _log(bundle, plan, manifest, output, options, spool)
+        if options.monitor:
+            recorder.counted(bundle, plan, ordered, seconds)
     # Of this call alone: what was done before took no time now.
     scored_now = sum(done[task.part].rows for task in left)
     return BatchRun(
@@ -127,7 +138,26 @@ def run_batch(
         resumed=resumed,
         seconds=seconds if left else 0.0,
         rows_per_s=scored_now / seconds if left and seconds else 0.0,
+        logged=logged,
     )
+
+
+def _log(
+    bundle: Bundle, plan: Plan, manifest: Manifest, output: Path | str, options: Options, spool: Spool
+) -> Logged | None:
+    """Write the rows into the prediction log, if they are to be there: each once, after all is published."""
+    if not options.log:
+        return None
+    log = RunLog(bundle, plan, Path(options.log), share=options.log_share, now=time.time())
+    with destination_errors(f"prediction log `{options.log}`"):
+        return log.write(manifest, Path(output), spool)
+
+
+def _check_log(options: Options, output: Path | str) -> None:
+    """Raise `UsageError` for a log that rows of this run cannot be written to."""
+    if options.log and ("://" in options.log or is_url(output)):
+        found = f"`{options.log}` for `{output}`"
+        raise UsageError("`--log`", expected="a log and an output in folders of this machine", found=found)
 
 
 def _planned(
