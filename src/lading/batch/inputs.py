@@ -6,6 +6,7 @@ A file is one on this machine, or an object at ``s3://…``, by the same rules.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -88,16 +89,14 @@ def _find_files(path: Path, names: dict[Path, str], left_out: list[str]) -> None
     if path.is_dir():
         for file in sorted(_below(path)):
             name = file.relative_to(path).as_posix()
-            if form_of(file.name) is None:
+            if form_of(file.name) is None or (file.exists() and not file.is_file()):
                 left_out.append(name)
             else:
-                names.setdefault(file.resolve(), name)
-    elif not path.exists():
-        raise UsageError(f"input `{path}`", expected="a file or a folder", found="nothing there")
-    elif form_of(path.name) is None:
+                names.setdefault(_real(file), name)
+    elif form_of(path.name) is None and path.exists():
         raise UsageError(f"input `{path}`", expected=f"a file that ends in {_known()}", found="another")
     else:
-        names.setdefault(path.resolve(), path.name)
+        names.setdefault(_real(path), path.name)
 
 
 def find_objects(url: str, objects: Objects, left_out: list[str]) -> Iterator[InputFile]:
@@ -152,9 +151,48 @@ def sha256_of(path: Path) -> str:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):  # Follows no link to a folder, and so ends.
-        if path.is_file() and not _is_hidden(path.relative_to(folder).parts):
-            yield path
+    # Links to folders are followed: a data set is often made of them. Each folder is looked at once.
+    known: set[Path] = set()
+    for where, folders, files in os.walk(folder, onerror=_not_readable, followlinks=True):
+        real = Path(where).resolve()
+        if real in known:
+            folders.clear()
+            continue
+        known.add(real)
+        # In one order on all machines, as a folder with two names gets the first of them.
+        folders[:] = sorted(name for name in folders if not _is_hidden([name]))
+        yield from (Path(where, name) for name in files if not _is_hidden([name]))
+
+
+def _not_readable(error: OSError) -> None:
+    raise UsageError(f"input `{error.filename}`", expected="a folder that can be read", found=reason(error))
+
+
+def _real(path: Path) -> Path:
+    """Return the file that a path is of. Raises `UsageError` if it is none that can be read."""
+    where = f"input `{path}`"
+    try:
+        real = path.resolve(strict=True)
+        f"{path}{real}".encode()
+        if not real.is_file():
+            raise UsageError(where, expected="a file or a folder", found="another thing")
+        with real.open("rb"):
+            return real
+    except UnicodeEncodeError:
+        raise UsageError(where, expected="a name in UTF-8", found="other bytes") from None
+    # A loop of links is a `RuntimeError` before Python 3.13.
+    except FileNotFoundError:
+        actual = "a link to nothing" if path.is_symlink() else "nothing there"
+        raise UsageError(where, expected="a file or a folder", found=actual) from None
+    except (OSError, RuntimeError) as error:
+        raise UsageError(where, expected="a file that can be read", found=reason(error)) from None
+
+
+def reason(error: Exception) -> str:
+    """Return what an operating system says of a file."""
+    if isinstance(error, RuntimeError):
+        return "a link to itself"
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__
 
 
 def _is_hidden(names: Sequence[str]) -> bool:

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -22,6 +23,7 @@ from lading.errors import BatchChanged
 from lading.runs import RunInput
 
 _PLAN = f"{STATE}/plan.json"
+_T = TypeVar("_T")
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -79,7 +81,7 @@ class Ledger:
     def begun(self) -> Plan | None:
         """Return the plan of the run that was begun there, if there is one; also while not `holding` it."""
         data = self._place.read(_PLAN)
-        return None if data is None else msgspec.json.decode(data, type=Plan)
+        return None if data is None else self._decoded(_PLAN, data, Plan)
 
     def begin(self, plan: Plan) -> None:
         """Write the plan down, or hold it to the one that was begun. Raises `BatchChanged` if they differ."""
@@ -102,14 +104,29 @@ class Ledger:
         done: dict[str, Done] = {}
         for name in self._place.records():
             where = self._place.named(name)
-            record = msgspec.json.decode(self._place.read(name) or b"", type=Done)
+            record = self._decoded(name, self._place.read(name) or b"", Done)
             if record.part not in known:
                 raise BatchChanged(f"`{where}`", expected="a part of this run", found=f"`{record.part}`")
             for written in (record.output, record.aside):
                 if written is not None:
                     self._check(written, where)
             done[record.part] = record
+        # Whatever reads the folder would read it as well.
+        for name in self._place.files():
+            part = name.removeprefix("rejected/")
+            if part.startswith("part-") and part not in known:
+                expected = "the parts of this run"
+                raise BatchChanged(
+                    f"output `{self._place.where}`", expected=expected, found=f"`{name}` as well"
+                )
         return done
+
+    def _decoded(self, name: str, data: bytes, kind: type[_T]) -> _T:
+        try:
+            return msgspec.json.decode(data, type=kind)
+        except msgspec.MsgspecError as error:
+            where, hint = f"`{self._place.named(name)}`", "remove it, and what it stands for is made again"
+            raise BatchChanged(where, expected="what a run wrote", found=str(error), hint=hint) from None
 
     def _check(self, written: Written, record: str) -> None:
         where, hint = f"part `{written.name}`", f"remove `{record}`, and the part is scored again"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
 from lading.batch.casting import Caster
 from lading.batch.drift import drift_of
@@ -22,11 +23,13 @@ from lading.batch.scoring import Done, check_keep
 from lading.batch.spool import Spool, spooling
 from lading.batch.survey import look_at
 from lading.batch.tables import open_table
+from lading.batch.traffic import Logged, RunLog
 from lading.batch.where import Where
 from lading.batch.work import Work
+from lading.blobs.os_errors import destination_errors
 from lading.bundle import Bundle
 from lading.bundle.requests import request_signature
-from lading.errors import GateNotMet, InputMissing, NotSupported, UsageError
+from lading.errors import GateNotMet, InputMissing, NotSupported, UsageError, ValueRefused
 from lading.runs import ColumnDrift
 from lading.runtime.host.cpus import cpu_limit
 from lading.runtime.python.host import DEFAULT_HOST, PythonHost
@@ -45,12 +48,15 @@ class BatchRun(msgspec.Struct, frozen=True, kw_only=True):
     resumed: int
     seconds: float
     rows_per_s: float
+    logged: Logged | None = None
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How a run goes: the engine, columns to keep, processes (0: one for each CPU), and what stops it.
 
-    ``where`` chooses the rows that are scored, by an expression over columns of the files.
+    ``where`` chooses the rows that are scored, by an expression over columns of the files. ``log`` is the
+    folder of a prediction log that gets a ``log_share`` of the rows, and ``monitor`` is whether the model's
+    monitoring in the registry counts them.
     """
 
     engine: str = "local"
@@ -59,6 +65,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     processes: int = 0
     max_rejected: float | None = None
     refuse_drift: bool = False
+    log: str = ""
+    log_share: float = 1.0
+    monitor: bool = False
 
 
 def run_batch(
@@ -80,6 +89,7 @@ def run_batch(
     """
     options, recorder = options or Options(), recorder or Recorder()
     score = engine(options.engine)
+    _check_log(options, output)
     with ExitStack() as held:
         # Objects that are read for the plan are still here when they are scored, if there is room.
         spool = held.enter_context(spooling())
@@ -87,6 +97,7 @@ def run_batch(
         # Outside of the lock: nothing of a run that is refused is written.
         inputs = find_inputs(paths, spool.connect)
         plan = _planned(bundle, inputs, options, model, spool, ledger.begun())
+        held.enter_context(destination_errors(f"output `{output}`"))
         held.enter_context(ledger.holding())
         held.enter_context(recorder.recording(plan, _whole_name(output), options.engine))
         ledger.begin(plan)
@@ -108,8 +119,12 @@ def run_batch(
         drift = drift_of(bundle.profile, ordered)
         recorder.judged(drift, _failed(ordered))
         _check_drift(drift, refuse=options.refuse_drift)
-        manifest = ledger.finished() or ledger.publish(plan, ordered)
+        # Of a run that was finished before, nothing is written; its manifest must be this one.
+        manifest = ledger.publish(plan, ordered)
         recorder.published(manifest, ledger.manifest_sha256())
+        logged = _log(bundle, plan, manifest, output, options, spool)
+        if options.monitor:
+            recorder.counted(bundle, plan, ordered, seconds)
     # Of this call alone: what was done before took no time now.
     scored_now = sum(done[task.part].rows for task in left)
     return BatchRun(
@@ -120,12 +135,31 @@ def run_batch(
         resumed=resumed,
         seconds=seconds if left else 0.0,
         rows_per_s=scored_now / seconds if left and seconds else 0.0,
+        logged=logged,
     )
 
 
 def _whole_name(output: Path | str) -> Path | str:
     # People read it elsewhere, where a path from this folder would mean nothing.
     return output if is_url(output) else Path(output).resolve()
+
+
+def _log(
+    bundle: Bundle, plan: Plan, manifest: Manifest, output: Path | str, options: Options, spool: Spool
+) -> Logged | None:
+    """Write the rows into the prediction log, if they are to be there: each once, after all is published."""
+    if not options.log:
+        return None
+    log = RunLog(bundle, plan, Path(options.log), share=options.log_share, now=time.time())
+    with destination_errors(f"prediction log `{options.log}`"):
+        return log.write(manifest, Path(output), spool)
+
+
+def _check_log(options: Options, output: Path | str) -> None:
+    """Raise `UsageError` for a log that rows of this run cannot be written to."""
+    if options.log and ("://" in options.log or is_url(output)):
+        found = f"`{options.log}` for `{output}`"
+        raise UsageError("`--log`", expected="a log and an output in folders of this machine", found=found)
 
 
 def _planned(
@@ -141,8 +175,10 @@ def _planned(
         where, hint = "`--refuse-drift`", "`lading pack --reference` measures one"
         expected = "a bundle with a profile of its training data"
         raise UsageError(where, expected=expected, found="one without", hint=hint)
-    check_keep(options.keep, signature)
+    keep = tuple(dict.fromkeys(options.keep))
+    check_keep(keep, signature)
     caster = Caster(request_signature(bundle.manifest, bundle.samples()))
+    kinds: dict[str, tuple[pa.DataType, str]] = {}
     chosen_by = Where(options.where) if options.where else None
 
     def check(file: InputFile) -> None:
@@ -151,16 +187,32 @@ def _planned(
         if table.groups() == []:
             return  # A file without rows has none that does not fit.
         needed = caster.columns(schema, named)
-        for name in options.keep:
-            if schema is not None and name not in schema.names:
-                raise InputMissing(named, expected=f"column `{name}`, which is to be kept", found="none")
+        _check_kept(keep, schema, named, kinds)
         if chosen_by is not None:
             chosen_by.check(table, named, needed)
 
     files, spans = look_at(inputs.files, spool, check, begun)
     name = model or bundle.manifest.name
     text = chosen_by.text if chosen_by is not None else ""
-    return make_plan(files, bundle.digest, name, signature, options.keep, text, spans=spans)
+    return make_plan(files, bundle.digest, name, signature, keep, text, spans=spans)
+
+
+def _check_kept(
+    keep: Sequence[str], schema: pa.Schema | None, where: str, kinds: dict[str, tuple[pa.DataType, str]]
+) -> None:
+    """Raise `InputError` unless a file has the columns to be kept, each once and as in the files before."""
+    for name in keep:
+        times = 1 if schema is None else schema.names.count(name)
+        if times != 1:
+            actual = "it several times" if times else "none"
+            raise InputMissing(where, expected=f"column `{name}` once, which is to be kept", found=actual)
+        kind = pa.string() if schema is None else schema.field(name).type
+        first, owner = kinds.setdefault(name, (kind, where))
+        # What reads the folder of the output as one table could not.
+        if kind != first:
+            hint = "give the files one type, or score them into two folders"
+            expected = f"`{first}` as in {owner}"
+            raise ValueRefused(f"{where}, column `{name}`", expected=expected, found=f"`{kind}`", hint=hint)
 
 
 def _failed(done: Sequence[Done]) -> tuple[tuple[str, int], ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from lading.batch.plan import Plan, Task
 from lading.batch.spool import Spool
 from lading.batch.tables import Rejected, Rows, open_table
 from lading.batch.where import Where
+from lading.blobs.os_errors import destination_errors
 from lading.bundle import Bundle
 from lading.bundle.requests import request_signature
 from lading.errors import ShapeRefused, UsageError
@@ -345,7 +347,12 @@ class _PartFile:
         self._waiting.append(batch)
         self._waiting_rows += len(batch)
         if self._waiting_rows >= _GROUP_ROWS:
-            self._flush(_GROUP_ROWS * (self._waiting_rows // _GROUP_ROWS))
+            with self._writing():
+                self._flush(_GROUP_ROWS * (self._waiting_rows // _GROUP_ROWS))
+
+    def _writing(self) -> AbstractContextManager[None]:
+        # Said here: in a process of an engine, an error that is none of lading's would end it.
+        return destination_errors(f"output `{self._path.parent}`")
 
     def _flush(self, count: int) -> None:
         # Schemas are equal: columns are always those of the signature and of `--keep`.
@@ -363,6 +370,10 @@ class _PartFile:
         """Bring the file under its name; return None if it has no rows."""
         if not self.rows:
             return None
+        with self._writing():
+            return self._finish(name)
+
+    def _finish(self, name: str) -> Written:
         if self._waiting_rows or self._writer is None:
             self._flush(self._waiting_rows)
         assert self._writer is not None
@@ -378,6 +389,7 @@ class _PartFile:
     def discard(self) -> None:
         """Remove what was not finished."""
         if self._writer is not None:
-            self._writer.close()
+            with suppress(OSError):  # On a full disk its end cannot be written either.
+                self._writer.close()
             self._writer = None
         self._scratch.unlink(missing_ok=True)

@@ -43,6 +43,7 @@ _MOST_REASONS = 5
     examples=(
         "lading batch run iris:3 --input rows.parquet --output scored",
         "lading batch run iris:live --input day/ --output scored --keep customer_id --max-rejected 1%",
+        "lading batch run iris:live --input day/ --output scored --log /srv/models/log --monitor",
         "lading batch run iris:3 -i s3://data/day -o s3://data/out --where 'age > 30'",
     ),
 )
@@ -96,6 +97,23 @@ _MOST_REASONS = 5
     help="Stop if more rows than this do not fit, such as `1%`.  [default: no limit]",
 )
 @click.option("--refuse-drift", is_flag=True, help="Publish nothing if a column has drifted.")
+@click.option(
+    "--log",
+    metavar="DIR",
+    shell_complete=complete_directories,
+    help="Prediction log that gets the rows, as if they had been asked; each once.",
+)
+@click.option(
+    "--log-share",
+    type=ShareType(),
+    default="100%",
+    show_default=True,
+    metavar="SHARE",
+    help="Share of the rows that is logged; with `--log`.",
+)
+@click.option(
+    "--monitor", is_flag=True, help="Count the rows in the model's monitoring, as if they had been asked now."
+)
 @allow_option
 @registry_option
 @json_option
@@ -115,6 +133,8 @@ def run(model: Ref | Path, **options: Any) -> None:
     # An empty variable of a shell must not score what somebody wanted to leave out.
     if options["where"] is not None and not options["where"].strip():
         raise click.UsageError("expected an expression with `--where`, found none")
+    if options["monitor"] and isinstance(model, Path):
+        raise click.UsageError("expected a model of a registry with `--monitor`, found a folder")
     # Fetched once, here: the processes that score open it by its digest.
     bundle, name = open_named(model, options["registry"])
     settings = Options(
@@ -124,6 +144,9 @@ def run(model: Ref | Path, **options: Any) -> None:
         processes=options["processes"] or 0,
         max_rejected=options["max_rejected"],
         refuse_drift=options["refuse_drift"],
+        log=options["log"] or "",
+        log_share=options["log_share"],
+        monitor=options["monitor"],
     )
     with _progress() as progress, _recorder(model, options["registry"], progress) as recorder:
         done = run_batch(
@@ -152,7 +175,13 @@ def _recorder(model: Ref | Path, registry: str | None, progress: Progress) -> It
         return
     with open_registry(registry) as opened:
         host = socket.gethostname()
-        yield Recorder(opened.runs, actor=current_actor(None), host=host, progress=progress)
+        yield Recorder(
+            opened.runs,
+            actor=current_actor(None),
+            host=host,
+            progress=progress,
+            monitoring=opened.monitoring,
+        )
 
 
 @contextmanager
@@ -192,6 +221,9 @@ def _tell(done: BatchRun, place: Path | str) -> None:
         for rule, count in done.failed[:_MOST_REASONS]:
             printing.info(f"  {count:,} × {rule}")
     _tell_drift(done)
+    if done.logged is not None:
+        earlier = f", {done.logged.before:,} of them before" if done.logged.before else ""
+        printing.info(f"in the prediction log: {done.logged.records:,} rows{earlier}")
     printing.info(f"written: {place}")
 
 
