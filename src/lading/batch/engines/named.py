@@ -6,14 +6,14 @@ import importlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
-from lading.errors import InvalidSetting
+from lading.errors import InvalidSetting, missing_extra
 
 if TYPE_CHECKING:
     from lading.batch.plan import Task
     from lading.batch.scoring import Done
     from lading.batch.work import Refused, Work
 
-ENGINES = {"local": "lading.batch.engines.local"}
+ENGINES = {"local": "lading.batch.engines.local", "ray": "lading.batch.engines.ray"}
 """The module of each engine."""
 
 
@@ -32,4 +32,8 @@ def engine(name: str) -> Score:
     if name not in ENGINES:
         known = ", ".join(f"`{known}`" for known in ENGINES)
         raise InvalidSetting("`--engine`", expected=known, found=f"`{name}`")
-    return cast("Score", importlib.import_module(ENGINES[name]).score)
+    try:
+        module = importlib.import_module(ENGINES[name])
+    except ModuleNotFoundError as error:
+        raise missing_extra(f"`--engine {name}`", name, error) from error
+    return cast("Score", module.score)

@@ -71,7 +71,13 @@ _MOST_REASONS = 5
     type=click.Choice(list(ENGINES)),
     default="local",
     show_default=True,
-    help="What divides the work: processes of this machine.",
+    help="What divides the work: processes of this machine, or a Ray cluster.",
+)
+@click.option(
+    "--ray-address",
+    default="",
+    metavar="HOST:PORT",
+    help="Ray cluster.  [default: `RAY_ADDRESS`, else the one of this machine]",
 )
 @click.option(
     "--processes",
@@ -106,6 +112,7 @@ def run(model: Ref | Path, **options: Any) -> None:
     bundle, name = open_named(model, options["registry"])
     settings = Options(
         engine=options["engine"],
+        address=options["ray_address"],
         keep=tuple(options["keep"]),
         processes=options["processes"] or 0,
         max_rejected=options["max_rejected"],
