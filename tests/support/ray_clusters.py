@@ -90,9 +90,9 @@ class RayCluster:
         """Return the processes that are machines of this cluster."""
         return [pid for pid in descendants(self._init.pid) if "/raylet/raylet " in command_of(pid)]
 
-    def workers(self, text: str) -> list[int]:
-        """Return the processes of actors whose title, which Ray sets to class and method, has `text`."""
-        return [pid for pid in descendants(self._init.pid) if text in command_of(pid)]
+    def workers(self, text: str, machine: int = 0) -> list[int]:
+        """Return the processes whose title, which Ray sets to class and method, has `text`."""
+        return [pid for pid in descendants(machine or self._init.pid) if text in command_of(pid)]
 
     def __enter__(self) -> Self:
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 from lading.errors import InvalidSetting, missing_extra
@@ -20,7 +20,7 @@ ENGINES = {"local": "lading.batch.engines.local", "ray": "lading.batch.engines.r
 class Score(Protocol):
     """Scores tasks with up to `processes` at a time (0: one for each CPU), and iterates over them as done."""
 
-    def __call__(self, work: Work, tasks: Sequence[Task], processes: int) -> Iterator[Done | Refused]:
+    def __call__(self, work: Work, tasks: Sequence[Task], processes: int) -> Generator[Done | Refused]:
         """Say of each machine that is refused that it is, once; what it had is scored by others.
 
         Raise `LadingError` for what would fail in any other process as well, and if no machine is left.

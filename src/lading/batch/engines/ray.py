@@ -14,7 +14,7 @@ import os
 import socket
 import sys
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,8 +37,8 @@ _CLOSE_S = 5.0
 log = logging.getLogger("lading.batch")
 
 
-def score(work: Work, tasks: Sequence[Task], processes: int) -> Iterator[Done | Refused]:
-    """Score tasks with up to `processes` actors (0: one for each CPU), and iterate over them as they are done.
+def score(work: Work, tasks: Sequence[Task], processes: int) -> Generator[Done | Refused]:
+    """Score tasks with up to `processes` actors (0: one for each CPU); iterate over them as they are done.
 
     Raises `ServerUnavailable` without a cluster at the address of the work, `LadingError` for what would fail
     on any other machine as well, and the error of a refused machine if no other is left.
@@ -73,10 +73,12 @@ def _connected(address: str) -> Iterator[None]:
         hint = "start one with `ray start --head`, or name another with `--ray-address` or `RAY_ADDRESS`"
         found = one_line(error)
         raise ServerUnavailable(where, expected="one that answers", found=found, hint=hint) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    # Ray prints what becomes of its processes, also while it ends, to where commands write their data.
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 @contextmanager
