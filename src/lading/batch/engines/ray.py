@@ -27,12 +27,13 @@ from lading.batch.plan import Task
 from lading.batch.scoring import Done
 from lading.batch.shipping import Shipment, bundle_bytes, libraries, shared_mark
 from lading.batch.work import Refused, Work
-from lading.errors import LadingError, RunFailed, ServerUnavailable, one_line
+from lading.errors import InvalidSetting, LadingError, RunFailed, ServerUnavailable, one_line
 
 _TRIES = 3
 _MOST_UNPLACED = 10
 _PATIENCE_S = 30.0
 _CLOSE_S = 5.0
+_CONNECT_S = 10.0
 
 log = logging.getLogger("lading.batch")
 
@@ -67,8 +68,10 @@ def _connected(address: str) -> Iterator[None]:
         return
     at = address or os.environ.get("RAY_ADDRESS") or "auto"
     try:
+        if at != "auto":
+            _reach(at)
         ray.init(at, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         where = "the Ray cluster of this machine" if at == "auto" else f"the Ray cluster at `{at}`"
         hint = "start one with `ray start --head`, or name another with `--ray-address` or `RAY_ADDRESS`"
         found = one_line(error)
@@ -79,6 +82,14 @@ def _connected(address: str) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Raise `OSError` if nothing listens at an address: Ray would wait for minutes, and say nothing."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host or not port.isdecimal():
+        raise InvalidSetting("`--ray-address`", expected="`HOST:PORT` or `auto`", found=f"`{address}`")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
 
 
 @contextmanager
@@ -158,7 +169,7 @@ class _Pool:
         # By what is waited for: each has one answer outstanding.
         self._members: dict[Any, _Member] = {}
         self._closing: list[Any] = []
-        self._refused: dict[str, LadingError] = {}
+        self._refused: dict[str, tuple[str, LadingError]] = {}
         self._proved: set[str] = set()
         self._ended: Counter[str] = Counter()
         self._class = ray.remote(num_cpus=1, max_restarts=0)(_Actor)
@@ -200,7 +211,9 @@ class _Pool:
         if not self._refused or any(member.node in self._proved for member in self._members.values()):
             return
         if not self._usable():
-            raise list(self._refused.values())[-1]
+            name, error = list(self._refused.values())[-1]
+            text = f"no machine of the cluster is left; this was `{name}`"
+            raise error.with_hint(f"{error.hint}; {text}" if error.hint else text)
 
     def _take(self, answer: Any) -> Iterator[Done | Refused]:
         """Take the answer of an actor, and have it go on."""
@@ -253,7 +266,7 @@ class _Pool:
             where, expected = f"machine `{member.name}`", "what scores to load"
             hint = "install lading there with the extra `ray`, in the versions of the other machines"
             error = RunFailed(where, expected=expected, found=str(reason), hint=hint)
-        self._refused[member.node] = error
+        self._refused[member.node] = member.name, error
         yield Refused(member.name, error.message)
 
     def _lost(self, member: _Member, error: RayError) -> Iterator[Refused]:
