@@ -83,22 +83,21 @@ def run_batch(
     with ledger.holding(), recorder.recording(plan, folder.resolve(), options.engine):
         ledger.begin(plan)
         done = ledger.done(plan)
-        resumed = len(done)
         began = time.monotonic()
         left = [task for task in plan.tasks if task.part not in done]
-        refused: list[Refused] = []
         work = Work(bundle.path, bundle.digest, plan, ledger.parts, python, options.address)
         recorder.scored(done.values(), before=True)
+        refused = []
         # Closed at once where the run is given up: what keeps the error would keep the processes.
-        with closing(score(work, left, options.processes)) as scored:
-            for each in scored:
+        with closing(score(work, left, options.processes)) as answers:
+            for each in answers:
                 if isinstance(each, Refused):
                     refused.append(each)
-                    continue
-                ledger.record(each)
-                done[each.part] = each
-                _check_rejected(done, options.max_rejected)
-                recorder.scored([each])
+                else:
+                    ledger.record(each)
+                    done[each.part] = each
+                    _check_rejected(done, options.max_rejected)
+                    recorder.scored([each])
         seconds = time.monotonic() - began
         # Somebody may have written to a file while it was read.
         _check_unchanged(inputs)
@@ -109,16 +108,16 @@ def run_batch(
         manifest = ledger.finished() or ledger.publish(plan, ordered)
         recorder.published(manifest, sha256_of(folder / MANIFEST))
     # Of this call alone: what was done before took no time now.
-    scored_now = sum(done[task.part].rows for task in left)
+    rows_now = sum(done[task.part].rows for task in left)
     return BatchRun(
         manifest=manifest,
         drift=drift,
         failed=_failed(ordered),
         left_out=inputs.left_out,
         refused=tuple(refused),
-        resumed=resumed,
+        resumed=len(ordered) - len(left),
         seconds=seconds if left else 0.0,
-        rows_per_s=scored_now / seconds if left and seconds else 0.0,
+        rows_per_s=rows_now / seconds if left and seconds else 0.0,
     )
 
 
