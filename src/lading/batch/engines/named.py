@@ -11,17 +11,20 @@ from lading.errors import InvalidSetting
 if TYPE_CHECKING:
     from lading.batch.plan import Task
     from lading.batch.scoring import Done
-    from lading.batch.work import Work
+    from lading.batch.work import Refused, Work
 
 ENGINES = {"local": "lading.batch.engines.local"}
 """The module of each engine."""
 
 
 class Score(Protocol):
-    """Scores tasks with up to `processes` at a time, and iterates over them as they are done."""
+    """Scores tasks with up to `processes` at a time (0: one for each CPU), and iterates over them as done."""
 
-    def __call__(self, work: Work, tasks: Sequence[Task], processes: int) -> Iterator[Done]:
-        """Raise `LadingError` for what would fail in any other process as well."""
+    def __call__(self, work: Work, tasks: Sequence[Task], processes: int) -> Iterator[Done | Refused]:
+        """Say of each machine that is refused that it is, once; what it had is scored by others.
+
+        Raise `LadingError` for what would fail in any other process as well, and if no machine is left.
+        """
 
 
 def engine(name: str) -> Score:

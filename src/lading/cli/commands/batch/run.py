@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lading.batch.engines.named import ENGINES
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import (
@@ -67,7 +68,7 @@ _MOST_REASONS = 5
 )
 @click.option(
     "--engine",
-    type=click.Choice(["local"]),
+    type=click.Choice(list(ENGINES)),
     default="local",
     show_default=True,
     help="What divides the work: processes of this machine.",
@@ -147,6 +148,8 @@ def _tell(done: BatchRun, folder: Path) -> None:
     printing.info(f"scored {manifest.scored:,} of {manifest.rows:,} rows of {manifest.model}{rate}")
     if done.resumed and done.seconds:
         printing.info(f"{done.resumed:,} parts had been scored before")
+    for machine in done.refused:
+        printing.info(f"refused: {machine.node}, {machine.reason}")
     for name in done.left_out[:_MOST_REASONS]:
         printing.info(f"left out: `{name}` is no file of rows")
     if len(done.left_out) > _MOST_REASONS:
