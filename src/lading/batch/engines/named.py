@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lading.batch.scoring import Done
     from lading.batch.work import Refused, Work
 
-ENGINES = {"local": "lading.batch.engines.local"}
+ENGINES = {"local": "lading.batch.engines.local", "spark": "lading.batch.engines.spark"}
 """The module of each engine."""
 
 
