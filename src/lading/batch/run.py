@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -89,15 +90,17 @@ def run_batch(
         left = [task for task in plan.tasks if task.part not in done]
         refused: list[Refused] = []
         work = Work(bundle.path, bundle.digest, plan, ledger.parts, python, options.address)
-        for each in score(work, left, options.processes):
-            if isinstance(each, Refused):
-                refused.append(each)
-                continue
-            ledger.record(each)
-            done[each.part] = each
-            _check_rejected(done, options.max_rejected)
-            if progress is not None:
-                progress(len(done), len(plan.tasks), sum(record.rows for record in done.values()))
+        # Closed at once where the run is given up: what keeps the error would keep the processes.
+        with closing(score(work, left, options.processes)) as scored:
+            for each in scored:
+                if isinstance(each, Refused):
+                    refused.append(each)
+                    continue
+                ledger.record(each)
+                done[each.part] = each
+                _check_rejected(done, options.max_rejected)
+                if progress is not None:
+                    progress(len(done), len(plan.tasks), sum(record.rows for record in done.values()))
         seconds = time.monotonic() - began
         # Somebody may have written to a file while it was read.
         _check_unchanged(inputs)

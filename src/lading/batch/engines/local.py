@@ -9,7 +9,7 @@ import contextlib
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 
 from lading.batch.plan import Task
@@ -24,7 +24,7 @@ _TRIES = 3
 _context = multiprocessing.get_context("spawn")
 
 
-def score(work: Work, tasks: Sequence[Task], processes: int) -> Iterator[Done]:
+def score(work: Work, tasks: Sequence[Task], processes: int) -> Generator[Done]:
     """Score tasks in up to `processes` processes (0: one for each CPU); iterate over them as they are done.
 
     Raises `LadingError` for what would fail in any other process as well.

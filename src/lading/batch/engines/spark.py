@@ -25,7 +25,7 @@ from lading.bundle import Bundle
 _POLL_S = 0.05
 
 
-def score(work: Work, tasks: Sequence[Task], processes: int) -> Iterator[Done | Refused]:
+def score(work: Work, tasks: Sequence[Task], processes: int) -> Generator[Done | Refused]:
     """Score tasks on a session of Spark, at most as many at a time as it has cores.
 
     The session is that of `spark_session`; `processes` count only if it is started for this machine. Raises

@@ -23,7 +23,7 @@ from lading.cli.ui.parameters import (
     open_named,
     registry_option,
 )
-from lading.errors import missing_extra
+from lading.errors import UsageError, missing_extra
 from lading.ref import Ref
 
 if TYPE_CHECKING:
@@ -71,7 +71,19 @@ _MOST_REASONS = 5
     type=click.Choice(list(ENGINES)),
     default="local",
     show_default=True,
-    help="What divides the work: processes of this machine.",
+    help="What divides the work: processes of this machine, a Ray cluster, or Spark.",
+)
+@click.option(
+    "--ray-address",
+    default="",
+    metavar="HOST:PORT",
+    help="Ray cluster.  [default: `RAY_ADDRESS`, else the one of this machine]",
+)
+@click.option(
+    "--spark-master",
+    default="",
+    metavar="URL",
+    help="Spark's master, or `sc://…`.  [default: `SPARK_REMOTE`, `spark-submit`, else this machine]",
 )
 @click.option(
     "--processes",
@@ -106,6 +118,7 @@ def run(model: Ref | Path, **options: Any) -> None:
     bundle, name = open_named(model, options["registry"])
     settings = Options(
         engine=options["engine"],
+        address=_address(options["engine"], options["ray_address"], options["spark_master"]),
         keep=tuple(options["keep"]),
         processes=options["processes"] or 0,
         max_rejected=options["max_rejected"],
@@ -124,6 +137,15 @@ def run(model: Ref | Path, **options: Any) -> None:
     if options["as_json"]:
         printing.as_json(report_values(done))
     _tell(done, options["folder"])
+
+
+def _address(engine: str, ray: str, spark: str) -> str:
+    """Return where the engine's cluster is. Raises `UsageError` for the address of another engine's."""
+    addresses = {"ray": ("--ray-address", ray), "spark": ("--spark-master", spark)}
+    for other, (option, address) in addresses.items():
+        if address and other != engine:
+            raise UsageError(f"`{option}`", expected=f"`--engine {other}`", found=f"`--engine {engine}`")
+    return addresses.get(engine, ("", ""))[1]
 
 
 @contextmanager
