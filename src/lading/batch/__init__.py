@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from lading.errors import missing_extra
+
 if TYPE_CHECKING:
     from lading.batch.on_spark.columns import spark_udf
 
@@ -19,4 +21,8 @@ __all__ = ["spark_udf"]
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'lading.batch' has no attribute {name!r}")
-    return getattr(importlib.import_module("lading.batch.on_spark.columns"), name)
+    try:
+        module = importlib.import_module("lading.batch.on_spark.columns")
+    except ModuleNotFoundError as error:
+        raise missing_extra(f"`lading.batch.{name}`", "spark", error) from error
+    return getattr(module, name)

@@ -9,14 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lading.errors import InvalidSetting, NotSupported, missing_extra
-from lading.runtime.host.cpus import cpu_limit
+import pyspark
+from pyspark.sql import SparkSession
 
-try:
-    import pyspark
-    from pyspark.sql import SparkSession
-except ModuleNotFoundError as error:
-    raise missing_extra("Spark", "spark", error) from error
+from lading.errors import InvalidSetting, NotSupported
+from lading.runtime.host.cpus import cpu_limit
 
 _REMOTE = "sc://"
 _LOCAL = "local"

@@ -1,0 +1,124 @@
+"""Batch runs on a real cluster of Spark: the bytes of one process, whatever ends in the middle."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from lading.batch.run import Options, run_batch
+from lading.runtime.python.host import this_host
+from support.batch_bundles import CASES
+from support.batch_runs import files
+from support.environments import environments, shared_cache  # noqa: F401 - a fixture
+from support.spark_clusters import PART_ROWS, PARTS, SparkCluster, SparkRuns, executors
+
+# One session for all of them: a second would need two more executors.
+pytestmark = pytest.mark.xdist_group("spark")
+
+QUICK = ("floats", "mixed_columns", "texts", "sequences")
+FEW = [name for name in CASES if name not in QUICK]
+
+# Python imports it in every process: the library answers a little beside the truth.
+OTHER_ANSWERS = """
+import sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name != "onnxruntime":
+            return None
+        sys.meta_path.remove(self)
+        import onnxruntime
+        import importlib.util
+        real = onnxruntime.InferenceSession
+
+        class Other:
+            def __init__(self, session):
+                self._session = session
+            def __getattr__(self, name):
+                return getattr(self._session, name)
+            def run(self, *arguments):
+                return [answer[::-1] for answer in self._session.run(*arguments)]
+
+        class InferenceSession(real):
+            def __init__(self, *arguments, **options):
+                super().__init__(*arguments, **options)
+                self._sess = Other(self._sess)
+
+        onnxruntime.InferenceSession = InferenceSession
+        return onnxruntime.__spec__
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("environments", "session")
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.wide) for name in FEW)])
+def test_executors_write_the_bytes_of_one_process(name, tmp_path, locally):
+    (tmp_path / name).mkdir()
+    case = CASES[name](tmp_path / name)
+    expected = locally(case)
+    options = Options(engine="spark", keep=case.keep)
+    run = run_batch(case.bundle, [case.source], tmp_path / "out", options, python=this_host(case.allow))
+    assert run.refused == ()
+    assert files(tmp_path / "out") == expected
+
+
+@pytest.mark.slow
+def test_the_part_of_an_executor_that_is_killed_is_scored_again(tmp_path, session, long_case, locally):
+    expected = locally(long_case)
+    killed: list[int] = []
+
+    def progress(done: int, parts: int, rows: int) -> None:
+        if done == 3 and not killed:
+            # Stopped, it keeps the part that it is at while the other scores all the rest.
+            killed.append(executors(session)[0])
+            os.kill(killed[0], signal.SIGSTOP)
+        if done == PARTS - 1:
+            os.kill(killed[0], signal.SIGKILL)
+
+    options = Options(engine="spark")
+    run = run_batch(long_case.bundle, [long_case.source], tmp_path / "out", options, progress=progress)
+    assert (run.manifest.rows, run.resumed) == (PARTS * PART_ROWS, 0)
+    assert killed[0] not in executors(session)
+    assert files(tmp_path / "out") == expected
+
+
+@pytest.mark.slow
+@pytest.mark.wide
+def test_a_run_whose_driver_was_killed_goes_on(tmp_path, tmp_path_factory, long_case, locally):
+    with SparkCluster(shared_cache(tmp_path_factory)) as cluster:
+        cluster.add_worker()
+        first = SparkRuns(cluster, [(long_case, tmp_path / "out")])
+        first.comes_to(3)
+        first.end()
+        kept = first.done()
+        (report,) = SparkRuns(cluster, [(long_case, tmp_path / "out")]).reports()
+    assert report["resumed"] == kept
+    assert files(tmp_path / "out") == locally(long_case)
+
+
+@pytest.mark.slow
+@pytest.mark.wide
+def test_a_machine_whose_answers_differ_is_refused_and_the_others_go_on(
+    tmp_path, tmp_path_factory, long_case, locally
+):
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "sitecustomize.py").write_text(OTHER_ANSWERS)
+    with SparkCluster(shared_cache(tmp_path_factory)) as cluster:
+        cluster.add_worker(PYTHONPATH=f"{library}:{cluster.environ['PYTHONPATH']}")
+        alone = SparkRuns(cluster, [(long_case, tmp_path / "alone")])
+        (report,) = alone.reports()
+        # Nothing is left of it but the reason.
+        assert report["error"] == "GoldenMismatch"
+        assert "golden samples of `iris`" in report["message"]
+        assert not (tmp_path / "alone" / "manifest.json").exists()
+        cluster.add_worker()
+        (report,) = SparkRuns(cluster, [(long_case, tmp_path / "out")]).reports()
+    assert [refused["reason"].partition(":")[0] for refused in report["refused"]] == [
+        "golden samples of `iris`"
+    ]
+    assert files(tmp_path / "out") == locally(long_case)
