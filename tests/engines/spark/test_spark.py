@@ -11,6 +11,7 @@ from lading.batch.run import Options, run_batch
 from lading.runtime.python.host import this_host
 from support.batch_bundles import CASES
 from support.batch_runs import files
+from support.broken_onnx_runtime import broken_onnx_runtime
 from support.environments import environments, shared_cache  # noqa: F401 - a fixture
 from support.spark_clusters import PART_ROWS, PARTS, SparkCluster, SparkRuns, executors
 
@@ -19,38 +20,6 @@ pytestmark = pytest.mark.xdist_group("spark")
 
 QUICK = ("floats", "mixed_columns", "texts", "sequences")
 FEW = [name for name in CASES if name not in QUICK]
-
-# Python imports it in every process: the library answers a little beside the truth.
-OTHER_ANSWERS = """
-import sys
-
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name != "onnxruntime":
-            return None
-        sys.meta_path.remove(self)
-        import onnxruntime
-        import importlib.util
-        real = onnxruntime.InferenceSession
-
-        class Other:
-            def __init__(self, session):
-                self._session = session
-            def __getattr__(self, name):
-                return getattr(self._session, name)
-            def run(self, *arguments):
-                return [answer[::-1] for answer in self._session.run(*arguments)]
-
-        class InferenceSession(real):
-            def __init__(self, *arguments, **options):
-                super().__init__(*arguments, **options)
-                self._sess = Other(self._sess)
-
-        onnxruntime.InferenceSession = InferenceSession
-        return onnxruntime.__spec__
-
-sys.meta_path.insert(0, Finder())
-"""
 
 
 @pytest.mark.slow
@@ -105,9 +74,7 @@ def test_a_run_whose_driver_was_killed_goes_on(tmp_path, tmp_path_factory, long_
 def test_a_machine_whose_answers_differ_is_refused_and_the_others_go_on(
     tmp_path, tmp_path_factory, long_case, locally
 ):
-    library = tmp_path / "library"
-    library.mkdir()
-    (library / "sitecustomize.py").write_text(OTHER_ANSWERS)
+    library = broken_onnx_runtime(tmp_path / "library")
     with SparkCluster(shared_cache(tmp_path_factory)) as cluster:
         cluster.add_worker(PYTHONPATH=f"{library}:{cluster.environ['PYTHONPATH']}")
         alone = SparkRuns(cluster, [(long_case, tmp_path / "alone")])
