@@ -135,16 +135,23 @@ class SparkRuns:
 
     def reports(self) -> list[Any]:
         """Return what the runs have done, once all have ended."""
-        out, err = self.process.communicate(timeout=200)
+        out, err = self.process.communicate(timeout=240)
         assert self.process.returncode == 0, err
         return [json.loads(line) for line in out.splitlines()]
 
-    def end(self) -> None:
-        """Kill what is left of it."""
+    def kill(self) -> None:
+        """Kill the driver, as far as it has not ended. Its JVM ends with it."""
         if self.process.poll() is None:
-            # The JVM of a driver ends with the process that has started it.
             self.process.kill()
         self.process.communicate()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
 
 
 def executors(session: Any) -> list[int]:

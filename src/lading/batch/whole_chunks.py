@@ -1,4 +1,4 @@
-"""Rows that wait until there are enough for whole chunks, whoever reads them, and in whatever pieces.
+"""Rows that wait until there are enough for whole chunks, in whatever pieces they are read.
 
 How many rows run as one may decide the last bits of their answers. Runs nothing.
 """

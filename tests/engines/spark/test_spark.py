@@ -60,11 +60,12 @@ def test_the_part_of_an_executor_that_is_killed_is_scored_again(tmp_path, sessio
 def test_a_run_whose_driver_was_killed_goes_on(tmp_path, tmp_path_factory, long_case, locally):
     with SparkCluster(shared_cache(tmp_path_factory)) as cluster:
         cluster.add_worker()
-        first = SparkRuns(cluster, [(long_case, tmp_path / "out")])
-        first.comes_to(3)
-        first.end()
-        kept = first.done()
-        (report,) = SparkRuns(cluster, [(long_case, tmp_path / "out")]).reports()
+        with SparkRuns(cluster, [(long_case, tmp_path / "out")]) as first:
+            first.comes_to(3)
+            first.kill()
+            kept = first.done()
+        with SparkRuns(cluster, [(long_case, tmp_path / "out")]) as second:
+            (report,) = second.reports()
     assert report["resumed"] == kept
     assert files(tmp_path / "out") == locally(long_case)
 
@@ -77,14 +78,15 @@ def test_a_machine_whose_answers_differ_is_refused_and_the_others_go_on(
     library = broken_onnx_runtime(tmp_path / "library")
     with SparkCluster(shared_cache(tmp_path_factory)) as cluster:
         cluster.add_worker(PYTHONPATH=f"{library}:{cluster.environ['PYTHONPATH']}")
-        alone = SparkRuns(cluster, [(long_case, tmp_path / "alone")])
-        (report,) = alone.reports()
+        with SparkRuns(cluster, [(long_case, tmp_path / "alone")]) as alone:
+            (report,) = alone.reports()
         # Nothing is left of it but the reason.
         assert report["error"] == "GoldenMismatch"
         assert "golden samples of `iris`" in report["message"]
         assert not (tmp_path / "alone" / "manifest.json").exists()
         cluster.add_worker()
-        (report,) = SparkRuns(cluster, [(long_case, tmp_path / "out")]).reports()
+        with SparkRuns(cluster, [(long_case, tmp_path / "out")]) as runs:
+            (report,) = runs.reports()
     assert [refused["reason"].partition(":")[0] for refused in report["refused"]] == [
         "golden samples of `iris`"
     ]

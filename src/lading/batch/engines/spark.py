@@ -42,10 +42,10 @@ def score(work: Work, tasks: Sequence[Task], processes: int) -> Generator[Done |
         plan = msgspec.structs.replace(work.plan, tasks=tuple(tasks))
         parts = Parts(shipped, plan, work.parts, mark, work.python)
         answers = _by_connect(session, parts) if is_connect(session) else _by_context(session, parts)
-        said: set[str] = set()
+        reported: set[str] = set()
         try:
             for answer in answers:
-                yield from _new_refusals(parts, said)
+                yield from _new_refusals(parts, reported)
                 if answer is not None:
                     yield _done(answer)
         finally:
@@ -62,10 +62,10 @@ def _done(encoded: bytes) -> Done:
     return answer.done
 
 
-def _new_refusals(parts: Parts, said: set[str]) -> Iterator[Refused]:
+def _new_refusals(parts: Parts, reported: set[str]) -> Iterator[Refused]:
     for name, refused in left_refusals(parts.mark).items():
-        if name not in said:
-            said.add(name)
+        if name not in reported:
+            reported.add(name)
             yield refused
 
 
@@ -92,7 +92,7 @@ def _by_context(session: Any, parts: Parts) -> Generator[bytes | None]:
     seen = 0
     try:
         while True:
-            # Looked at first: after the end of the job no answer comes that is not there already.
+            # Looked at first: after the end of the job no further answer comes.
             has_ended = job.has_ended()
             for answer in answers.value[seen:]:
                 seen += 1

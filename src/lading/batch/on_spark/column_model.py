@@ -135,12 +135,12 @@ class _Ordered:
         self._reasons |= reasons
 
     def with_answers(self, numbers: pa.RecordBatch, answers: Mapping[str, pa.Array]) -> pa.Array:
-        """Return what becomes of all rows up to the last of those that are answered."""
+        """Return the outcome of all rows up to the last of those that are answered."""
         at = numbers.column(0).to_numpy()
         return self.up_to(int(at[-1]) + 1, at, answers)
 
     def up_to(self, end: int, at: Array, answers: Mapping[str, pa.Array]) -> pa.Array:
-        """Return what becomes of the further rows before `end`; those `at` are answered."""
+        """Return the outcome of the further rows before `end`; those `at` are answered."""
         start, self.next = self.next, end
         places = np.zeros(end - start, np.int64)
         missing = np.ones(end - start, bool)

@@ -92,7 +92,7 @@ def _opened(builder: Any, master: str) -> Any:
 
     try:
         return builder.getOrCreate()
-    # What a master answers that is not there has no common class in Spark.
+    # What goes wrong with a master has no common class in Spark.
     except (pyspark.errors.PySparkException, Py4JError) as error:
         where = f"Spark at `{master or os.environ.get('SPARK_REMOTE', '')}`"
         actual = first_line(error)

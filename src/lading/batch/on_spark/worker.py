@@ -23,7 +23,7 @@ nothing to keep things in; what has proved itself here need not do so for each p
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What became of a part: it is done, or was refused in a way that no other machine would mend."""
+    """The outcome of a part: it is done, or was refused for a reason that holds on every machine."""
 
     done: Done | None = None
     refusal: Refusal | None = None
@@ -79,9 +79,9 @@ def leave_refusal(mark: Path, error: LadingError) -> None:
 
 def left_refusals(mark: Path) -> dict[str, Refused]:
     """Return the refusals that machines have left, by the names of their files."""
-    found: dict[str, Refused] = {}
+    refusals: dict[str, Refused] = {}
     for path in sorted(mark.parent.glob(f"{mark.name}-*")):
         # Half written, it is whole the next time.
         with contextlib.suppress(msgspec.DecodeError, FileNotFoundError):
-            found[path.name] = msgspec.json.decode(path.read_bytes(), type=Refused)
-    return found
+            refusals[path.name] = msgspec.json.decode(path.read_bytes(), type=Refused)
+    return refusals
