@@ -96,8 +96,8 @@ def measure(folder: Path, rows: int, rounds: int, trees: int) -> dict[str, Any]:
             arguments: list[object] = [models[name], source, folder / f"{name}-{at}"]
             if name != "pandas":
                 arguments.append(cores)
-            took = timed(folder, f"run_{name}.py", *arguments, is_spark=name in ("mlflow", "lading_spark_udf"))
-            seconds[name].append(took)
+            is_spark = name in ("mlflow", "lading_spark_udf")
+            seconds[name].append(timed(folder, f"run_{name}.py", *arguments, is_spark=is_spark))
     return {
         "rows": rows,
         "columns": len(COLUMNS),

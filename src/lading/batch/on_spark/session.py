@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -91,7 +92,10 @@ def _opened(builder: Any, master: str) -> Any:
     from py4j.protocol import Py4JError
 
     try:
-        return builder.getOrCreate()
+        with warnings.catch_warnings():
+            # Spark's modules remark on pandas when they are first imported; nothing here uses it.
+            warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+            return builder.getOrCreate()
     # What goes wrong with a master has no common class in Spark.
     except (pyspark.errors.PySparkException, Py4JError) as error:
         where = f"Spark at `{master or os.environ.get('SPARK_REMOTE', '')}`"
