@@ -92,8 +92,13 @@ class Lease:
         self._ended.set()
         # A renewal under way would make the lock again that is removed here.
         self._thread.join()
-        if not self._is_lost and time.monotonic() < self._good_until:
+        if self._is_lost or time.monotonic() > self._good_until:
+            return
+        try:
             self._objects.delete(self._url)
+        except RegistryUnavailable as error:
+            # Why the run ends says more than this, and the lock ends by itself.
+            log.warning("the lock of %s stays until its lease ends: %s", self._where, error)
 
     def _renew(self) -> None:
         pause_s = self._holder.lease_s / _RENEWALS
