@@ -17,7 +17,7 @@ from lading.batch.engines.named import engine
 from lading.batch.inputs import InputFile, Inputs, check_unchanged, find_inputs
 from lading.batch.ledger import Ledger, Manifest
 from lading.batch.objects import is_url
-from lading.batch.plan import Plan, make_plan
+from lading.batch.plan import Plan, Task, make_plan
 from lading.batch.recording import Recorder
 from lading.batch.scoring import Done, check_keep
 from lading.batch.spool import Spool, room_bytes
@@ -88,7 +88,7 @@ def run_batch(
     `RegistryUnavailable` for a bucket out of reach, and what loading and running a model raise.
     """
     options, recorder = options or Options(), recorder or Recorder()
-    score = engine(options.engine)
+    engine(options.engine)  # Raises for one that is not known.
     _check_log(options, output)
     with ExitStack() as held:
         # Objects that are read for the plan are still here when they are scored, if there is room.
@@ -105,17 +105,10 @@ def run_batch(
         ledger.begin(plan)
         done = ledger.done(plan)
         resumed = len(done)
-        began = time.monotonic()
         left = [task for task in plan.tasks if task.part not in done]
-        processes = options.processes or cpu_limit()
         work = Work(bundle.path, bundle.digest, plan, ledger.parts, python)
         recorder.scored(done.values(), before=True)
-        for each in score(work, left, processes):
-            ledger.record(each)
-            done[each.part] = each
-            _check_rejected(done, options.max_rejected)
-            recorder.scored([each])
-        seconds = time.monotonic() - began
+        seconds = _score_left(work, left, done, ledger, options, recorder)
         # Somebody may have written to a file while it was read.
         check_unchanged(plan.files, spool.connect)
         ordered = [done[task.part] for task in plan.tasks]
@@ -140,6 +133,24 @@ def run_batch(
         rows_per_s=scored_now / seconds if left and seconds else 0.0,
         logged=logged,
     )
+
+
+def _score_left(
+    work: Work,
+    left: Sequence[Task],
+    done: dict[str, Done],
+    ledger: Ledger,
+    options: Options,
+    recorder: Recorder,
+) -> float:
+    """Score what is left and record each part in `done`; return the seconds that it took."""
+    began = time.monotonic()
+    for each in engine(options.engine)(work, left, options.processes or cpu_limit()):
+        ledger.record(each)
+        done[each.part] = each
+        _check_rejected(done, options.max_rejected)
+        recorder.scored([each])
+    return time.monotonic() - began
 
 
 def _log(
