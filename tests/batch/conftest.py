@@ -54,7 +54,7 @@ def parquet(tmp_path, table) -> Callable[..., Path]:
 
 @pytest.fixture
 def bucket(s3_url, s3_buckets, tmp_path, monkeypatch) -> DataBucket:
-    """Return an empty prefix of a bucket; copies of its objects lie in a folder of this test alone."""
+    """Return an empty prefix of a bucket; copies of its objects come into a folder of this test alone."""
     (tmp_path / "copies").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "copies"))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "copies"))

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from lading.batch import objects
 from lading.batch.inputs import check_unchanged, find_inputs
 from lading.batch.run import Options, run_batch
 from lading.errors import BatchChanged, UsageError
@@ -65,12 +66,14 @@ def test_what_is_nothing_in_a_bucket_is_refused(bucket):
 
 
 @pytest.mark.slow
-def test_a_prefix_of_more_than_a_page_is_listed_completely(bucket):
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: bucket.put(f"in/{number:05}.csv", b"x"), range(1005)))
+@pytest.mark.parametrize(("count", "page"), [(25, 10), pytest.param(1005, 1000, marks=pytest.mark.wide)])
+def test_a_prefix_of_more_than_a_page_is_listed_completely(bucket, monkeypatch, count, page):
+    monkeypatch.setattr(objects, "PAGE_KEYS", page)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: bucket.put(f"in/{number:05}.csv", b"x"), range(count)))
     files = find_inputs([f"{bucket.url}/in"]).files
-    assert [file.name for file in files] == [f"{number:05}.csv" for number in range(1005)]
+    assert [file.name for file in files] == [f"{number:05}.csv" for number in range(count)]
     check_unchanged(files)
-    bucket.put("in/01004.csv", b"y")
-    with pytest.raises(BatchChanged, match=r"in/01004.csv`: expected the bytes it had at the start"):
+    bucket.put(f"in/{count - 1:05}.csv", b"y")
+    with pytest.raises(BatchChanged, match=r"csv`: expected the bytes it had at the start, found others"):
         check_unchanged(files)

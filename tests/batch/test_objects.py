@@ -12,7 +12,7 @@ import pytest
 from lading.batch import plan as planning
 from lading.batch.objects import Objects, is_url, split
 from lading.batch.recording import Recorder
-from lading.batch.run import Options, run_batch
+from lading.batch.run import run_batch
 from lading.errors import BatchChanged, ExtraMissing, InvalidSetting, RegistryUnavailable, UsageError
 from lading.registry.store import s3
 from support.batch_runs import HERE, files
@@ -20,7 +20,7 @@ from support.s3_faults import Cut, Drop, Refuse, Stall
 
 pytestmark = pytest.mark.slow
 
-DATA = ("/in/", "/out/")
+DATA = ("/in/rows.parquet", "part-000001", "manifest.json")
 
 
 @pytest.fixture
@@ -61,7 +61,11 @@ def test_a_fault_that_passes_changes_no_byte(iris, bucket, faulty, sent, monkeyp
     assert bucket.output("out") == sent
 
 
-def test_what_stays_wrong_is_one_sentence_and_the_same_command_goes_on(iris, bucket, faulty, sent):
+def test_what_stays_wrong_is_one_sentence_and_the_same_command_goes_on(
+    iris, bucket, faulty, sent, monkeypatch
+):
+    monkeypatch.setattr(s3, "ATTEMPTS", 2)
+
     def slow_down(asked):
         is_second = "part-000001" in asked.path and asked.method == "PUT"
         return Refuse(503, "SlowDown") if is_second else None
@@ -69,14 +73,14 @@ def test_what_stays_wrong_is_one_sentence_and_the_same_command_goes_on(iris, buc
     faulty.fault = slow_down
     with pytest.raises(RegistryUnavailable, match="SlowDown") as caught:
         run_batch(iris, [f"{bucket.url}/in"], f"{bucket.url}/out", HERE)
-    assert caught.value.where.startswith(f"bucket `{bucket.url}/out/.lading/parts/part-000001")
+    assert caught.value.where.startswith(f"`{bucket.url}/out/.lading/parts/part-000001")
     assert "out/manifest.json" not in bucket.names("out/")
     faulty.fault = lambda _: None
     before = len(faulty.asked)
     run = run_batch(iris, [f"{bucket.url}/in"], f"{bucket.url}/out", HERE)
     assert run.resumed == 1
     assert bucket.output("out") == sent
-    # Nothing of what was there was read again, and the input only to be scored.
+    # Of what was done nothing was read again, and the input only to be scored.
     assert not [
         each for each in faulty.asked[before:] if each.method == "GET" and "/parts/part-" in each.path
     ]
@@ -86,7 +90,7 @@ def test_what_stays_wrong_is_one_sentence_and_the_same_command_goes_on(iris, buc
 
 
 def test_each_object_is_read_once(iris, bucket, faulty, sent):
-    run_batch(iris, [f"{bucket.url}/in"], f"{bucket.url}/out", Options(keep=("customer",), processes=2))
+    run_batch(iris, [f"{bucket.url}/in"], f"{bucket.url}/out", HERE)
     assert faulty.count("GET", "/in/rows.parquet") == 1
     assert bucket.output("out") == sent
 
@@ -188,7 +192,7 @@ def test_an_object_that_is_replaced_after_the_plan_publishes_nothing(
     iris, parquet, bucket, sent, monkeypatch
 ):
     # No room for copies: each part is read once more.
-    monkeypatch.setattr("lading.batch.run.room_bytes", lambda: 0)
+    monkeypatch.setattr("lading.batch.spool.room_bytes", lambda: 0)
 
     def replace(*_counts: int) -> None:
         bucket.put("in/rows.parquet", parquet("other.parquet", 1500, group=500, seed=3))

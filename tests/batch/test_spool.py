@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from lading.batch.inputs import InputFile, find_inputs
-from lading.batch.spool import Spool, room_bytes
+from lading.batch.spool import Spool, room_bytes, spooling
 from lading.blobs.locks import is_unlocked
 from lading.errors import BatchChanged, UsageError
 
@@ -120,6 +120,14 @@ def test_a_folder_of_another_user_is_not_used(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="a folder of this user") as caught, Spool().scratch():
         pass
     assert "TMPDIR" in caught.value.hint
+
+
+def test_the_copies_of_a_run_are_gone_at_its_end(listed):
+    with spooling() as spool:
+        for file in listed:
+            spool.fetch(file)
+        assert len(copies()) == 3
+    assert copies() == []
 
 
 def test_room_is_a_part_of_what_is_free():

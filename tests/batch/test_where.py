@@ -91,6 +91,15 @@ def test_the_same_rows_are_chosen_of_every_form_of_file(tmp_path, iris, folder, 
         assert manifest.inputs[0].left_out == ROWS - len(numbers)
 
 
+def test_an_expression_may_choose_no_row_at_all(tmp_path, iris, folder):
+    for name in FORMS:
+        options = Options(where="amount > 1000", processes=1)
+        run = run_batch(iris, [folder / name], tmp_path / name, options)
+        assert (run.manifest.rows, run.manifest.scored, run.manifest.left_out) == (ROWS, 0, ROWS)
+        assert not list((tmp_path / name).glob("part-*"))
+        assert check_output(tmp_path / name).files == 0
+
+
 def test_a_run_with_an_expression_is_checked_and_gone_on_with_as_any(tmp_path, iris, folder):
     options = Options(where="amount > 10", processes=1)
     run = run_batch(iris, [folder / "rows.parquet"], tmp_path / "out", options)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from lading.batch.objects import SCHEME, Listed, Objects, changed, is_url, split
+from lading.batch.objects import SCHEME, Entry, Objects, changed, folder_url, is_url, split
 from lading.errors import UsageError
 
 FORMS = {
@@ -104,7 +104,7 @@ def find_objects(url: str, objects: Objects, left_out: list[str]) -> Iterator[In
 
     Raises `UsageError` if there is neither.
     """
-    bucket, key = split(url.rstrip("/"))
+    bucket, key = split(folder_url(url))
     if key and (form := form_of(key)) is not None:
         # Of the keys that begin with it, its own is the first.
         first = next(iter(objects.listed(url, key, most=1)), None)
@@ -131,7 +131,7 @@ def find_objects(url: str, objects: Objects, left_out: list[str]) -> Iterator[In
     raise UsageError(f"input `{url}`", expected="an object, or objects below it", found="nothing there")
 
 
-def _object(bucket: str, entry: Listed, name: str, form: str) -> InputFile:
+def _object(bucket: str, entry: Entry, name: str, form: str) -> InputFile:
     return InputFile(name, f"{SCHEME}{bucket}/{entry.key}", form, entry.size_bytes, "", etag=entry.etag)
 
 

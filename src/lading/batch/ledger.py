@@ -1,8 +1,8 @@
 """What a run will do, what is done, and the one manifest that makes it whole.
 
 Below ``.lading`` are the plan, the parts that are done and a record of each; a finished run has brought its
-parts beside ``manifest.json``. Whatever is killed in between is continued by the next run. Where files lie,
-and how they come there, is a `Place`'s to know.
+parts beside ``manifest.json``. Whatever is killed in between is continued by the next run. Where files are
+stored, and how they come there, is a `Place`'s to know.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Ledger:
             raise BatchChanged(where, expected=expected, found=actual, hint=hint)
 
     def record(self, done: Done) -> None:
-        """Write down that a part is done; its files are there already."""
+        """Write down that a part is done; its files exist already."""
         self._place.confirm()
         self._place.write(f"{RECORDS}/{done.part}.json", msgspec.json.encode(done))
 

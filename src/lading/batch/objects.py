@@ -18,7 +18,6 @@ from lading.blobs.download import Stream, read_blob
 from lading.blobs.retry import AnswerRefused, Retry
 from lading.errors import BatchChanged, UsageError, missing_extra
 from lading.registry.store.s3 import COPY_BYTES, MISSING, ObjectBody, s3_client
-from lading.registry.store.s3.bounded import MAX_ENTRIES, MAX_PAGES
 from lading.registry.store.s3.errors import code_of, complete, s3_errors
 from lading.registry.store.s3.parts import EXISTS, PartsUpload
 from lading.registry.urls import s3_bucket
@@ -42,11 +41,13 @@ _HINTS = {
     "CredentialRetrievalError": _RENEW,
     **dict.fromkeys(_EXPIRED, _RENEW),
 }
+# The most that S3 lists at once.
+PAGE_KEYS = 1000
 # A copy of more than S3 copies in one request is made in pieces of this size.
 _COPY_PIECE_BYTES = 1 << 30
 
 
-class Listed(NamedTuple):
+class Entry(NamedTuple):
     """An object as lists show it."""
 
     key: str
@@ -70,6 +71,12 @@ def split(url: str) -> tuple[str, str]:
         raise UsageError(f"`{url}`", expected="`s3://bucket/prefix`", found="no bucket")
     # Slashes at either end belong to a key, which is any text.
     return bucket, url.removeprefix(SCHEME).partition("/")[2]
+
+
+def folder_url(url: str) -> str:
+    """Return the URL of a bucket or prefix without slashes at its end. Raises what `split` raises."""
+    bucket, key = split(url)
+    return f"{SCHEME}{bucket}/{key}".rstrip("/")
 
 
 class Objects:
@@ -102,25 +109,28 @@ class Objects:
             except ClientError as error:
                 if code_of(error) not in _EXPIRED:
                     raise
-            # A session reads files with credentials once; a new one reads what is there now.
+            # A session reads files with credentials once; a new one reads them as they are now.
             self.close()
             return act(self._client)
 
     def listed(
         self, url: str, prefix: str, *, most: int | None = None, flat: bool = False
-    ) -> Iterator[Listed]:
+    ) -> Iterator[Entry]:
         """Iterate over the objects of the bucket of `url` whose keys begin with `prefix`, by their keys.
 
         With `flat`, only those that have no more slashes; with `most`, only so many of the first.
         """
+        # botocore comes with it, which only runs in buckets need.
+        from lading.registry.store.s3.bounded import MAX_ENTRIES, MAX_PAGES
+
         bucket, _ = split(url)
         more: dict[str, Any] = {}
-        limits = {**({"Delimiter": "/"} if flat else {}), **({} if most is None else {"MaxKeys": most})}
+        limits = {**({"Delimiter": "/"} if flat else {}), "MaxKeys": most or PAGE_KEYS}
         for _ in range(MAX_PAGES):
             asked = {"Bucket": bucket, "Prefix": prefix, **limits, **more}
             page = self._ask(url, functools.partial(_list_page, asked))
             for entry in page.get("Contents", ()):
-                yield Listed(str(entry["Key"]), int(entry["Size"]), str(entry["ETag"]))
+                yield Entry(str(entry["Key"]), int(entry["Size"]), str(entry["ETag"]))
             if most is not None or not page.get("IsTruncated"):
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
@@ -167,6 +177,7 @@ class Objects:
                     return None
                 raise
             complete(answer, "ETag", "LastModified")
+            # Both times by the same clock, however wrong ours is.
             age_s = _date(answer) - answer["LastModified"].timestamp()
             return Document(answer["Body"].read(), answer["ETag"], age_s)
 
@@ -178,6 +189,7 @@ class Objects:
         The conditions: there is none yet, or it is still the one with the ETag `instead_of`.
         """
         bucket, key = split(url)
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
         condition = {"IfNoneMatch": "*"} if only_new else {"IfMatch": instead_of} if instead_of else {}
 
         def send(client: Any) -> str | None:
@@ -196,6 +208,7 @@ class Objects:
     def upload(self, path: Path, url: str, digest: str) -> str:
         """Send a file, in place of an object of that name, and return its ETag."""
         bucket, key = split(url)
+        # Its parts are sent again from the beginning if credentials end between them.
         size_bytes = path.stat().st_size
 
         def send(client: Any) -> str:
@@ -269,7 +282,7 @@ def changed(where: str, *, gone: bool = False) -> BatchChanged:
 
 
 def _errors(url: str) -> AbstractContextManager[None]:
-    return s3_errors(url, kind="bucket", hints=_HINTS)
+    return s3_errors(url, kind="", hints=_HINTS)
 
 
 def _date(answer: dict[str, Any]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from lading.batch.objects import is_url
 from lading.batch.plan import Plan, Task, make_plan
 from lading.batch.recording import Recorder
 from lading.batch.scoring import Done, check_keep
-from lading.batch.spool import Spool, room_bytes
+from lading.batch.spool import Spool, spooling
 from lading.batch.survey import look_at
 from lading.batch.tables import open_table
 from lading.batch.traffic import Logged, RunLog
@@ -92,16 +92,14 @@ def run_batch(
     _check_log(options, output)
     with ExitStack() as held:
         # Objects that are read for the plan are still here when they are scored, if there is room.
-        spool = held.enter_context(closing(Spool(keep_bytes=room_bytes())))
-        spool.sweep()
+        spool = held.enter_context(spooling())
         ledger = Ledger(output)
         # Outside of the lock: nothing of a run that is refused is written.
         inputs = find_inputs(paths, spool.connect)
         plan = _planned(bundle, inputs, options, model, spool, ledger.begun())
         held.enter_context(destination_errors(f"output `{output}`"))
         held.enter_context(ledger.holding())
-        place = output if is_url(output) else Path(output).resolve()
-        held.enter_context(recorder.recording(plan, place, options.engine))
+        held.enter_context(recorder.recording(plan, _whole_name(output), options.engine))
         ledger.begin(plan)
         done = ledger.done(plan)
         resumed = len(done)
@@ -169,6 +167,11 @@ def _check_log(options: Options, output: Path | str) -> None:
     if options.log and ("://" in options.log or is_url(output)):
         found = f"`{options.log}` for `{output}`"
         raise UsageError("`--log`", expected="a log and an output in folders of this machine", found=found)
+
+
+def _whole_name(output: Path | str) -> Path | str:
+    # People read it elsewhere, where a path from this folder would mean nothing.
+    return output if is_url(output) else Path(output).resolve()
 
 
 def _planned(

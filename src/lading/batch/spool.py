@@ -1,6 +1,6 @@
 """Copies of objects on this machine, while they are read: one for all processes, removed when none needs it.
 
-Each lies in a folder that its readers lock; what a killed process left is not locked, and the next run
+Each is in a folder that its readers lock; what a killed process left is not locked, and the next run
 removes it. Reads no rows.
 """
 
@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,23 +34,25 @@ class Spool:
     """The copies that this process has in its hands: the last one, and before that as many as fit."""
 
     def __init__(self, *, keep_bytes: int = 0) -> None:
+        # One folder for all runs of a user: processes of several engines meet there.
         self._root = Path(tempfile.gettempdir()) / f"lading-batch-{os.getuid()}"
         self._keep_bytes = keep_bytes
         self._objects: Objects | None = None
         self._copies: dict[tuple[str, str], _Copy] = {}
-        # Of the copy that is there only until the next one is fetched.
+        # Which of them is kept only until the next one is fetched.
         self._last: tuple[str, str] | None = None
 
     def connect(self) -> Objects:
         """Return the connections of this process, made when they are first asked for."""
+        # Runs of files on this machine need no botocore.
         self._objects = self._objects or Objects()
         return self._objects
 
     def fetch(self, file: InputFile) -> InputFile:
         """Return the file as it can be opened here, with its SHA-256; one that is no object is as it was.
 
-        A copy stays until the next one is fetched, or longer if there is room. Raises `BatchChanged` if the
-        object is not what it was when it was listed, or does not have the SHA-256 that is known of it.
+        A copy stays until the next one is fetched, or longer if `keep_bytes` allow it. Raises `BatchChanged`
+        if the object is not what it was when it was listed, or has not the SHA-256 that is known of it.
         """
         if not is_url(file.path):
             return file
@@ -148,6 +150,15 @@ class Spool:
         return _as_copied(file, path)
 
 
+@contextmanager
+def spooling() -> Iterator[Spool]:
+    """Yield the copies of a run, as many as fit; what killed runs have left is removed first."""
+    spool = Spool(keep_bytes=room_bytes())
+    spool.sweep()
+    with closing(spool):
+        yield spool
+
+
 @dataclass(frozen=True)
 class _Copy:
     file: InputFile
@@ -156,6 +167,7 @@ class _Copy:
 
 def room_bytes() -> int:
     """Return how many bytes of copies a run keeps from the plan to the scoring: no more than others miss."""
+    # Parts are written to the same disk, and other programs need it too.
     free = shutil.disk_usage(tempfile.gettempdir()).free
     return min(_MOST_KEPT_BYTES, free // _NOT_KEPT_SHARE)
 

@@ -52,6 +52,7 @@ def _known(begun: Plan | None) -> _Known:
     spans: list[list[Span]] = [[] for _ in begun.files]
     for task in begun.tasks:
         spans[task.file].append(task.span)
+    # By its size too: what some servers call an ETag is not made of the bytes.
     return {
         (file.path, file.etag, file.size_bytes): (file, tuple(spans[at]))
         for at, file in enumerate(begun.files)

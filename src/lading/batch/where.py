@@ -72,6 +72,7 @@ class Where:
     def __init__(self, text: str) -> None:
         """Read the expression. Raises `UsageError` for one that is none, or that may not be."""
         self.text = text.strip()
+        # A column that is used as two kinds is two columns of what DuckDB sees.
         self._used: dict[tuple[str, str], str] = {}
         self._checked = self._as(self._sql(_parsed(self.text)), TRUTH)
         self.columns = tuple(dict.fromkeys(column for column, _ in self._used))
@@ -100,9 +101,11 @@ class Where:
         count = len(rows.numbers)
         if not count:
             return rows
+        # Names of our own: DuckDB does not distinguish upper and lower case in names, and files do.
         columns = [_converted(rows, column, kind) for column, kind in self._used]
         table = pa.Table.from_arrays(columns, names=list(self._used.values()))
         kept = _ask(self._checked, table)
+        # Most often where an expression asks for what a file is sorted by.
         if pc.all(kept).as_py():
             return rows
         objects = rows.objects
@@ -147,6 +150,7 @@ class Where:
         return _Sql(f"'{quoted}'" if kind == TEXT else text, kind)
 
     def _comparison(self, node: dict[str, Any]) -> _Sql:
+        # `IS DISTINCT FROM` is a comparison too, whose nulls are equal: `is null` says that more plainly.
         sign = _COMPARISONS.get(node["type"])
         if sign is None:
             raise self._refusal(_SIMPLE, f"`{node['type'].lower().replace('_', ' ')}`")
@@ -325,6 +329,7 @@ def _numbers(array: pa.Array) -> pa.Array:
         trimmed = pc.utf8_trim_whitespace(array.cast(pa.string()))
         is_number = pc.match_substring_regex(trimmed, _NUMBER_TEXT)
         array = pc.if_else(is_number, trimmed, None)
+    # By way of float32, to which every Arrow casts half floats.
     if pa.types.is_float16(array.type):
         array = array.cast(pa.float32())
     # Without a check: whole numbers above 2**53 are rounded, in every form of file alike.

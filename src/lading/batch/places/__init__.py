@@ -58,10 +58,10 @@ class Place(Protocol):
         """Return whether a file, published or not, has the bytes that were written; None if there is none."""
 
     def publish(self, files: Sequence[Written]) -> None:
-        """Bring parts to where readers look for them; those that are there already stay."""
+        """Bring parts to where readers look for them; those that readers see already stay."""
 
     def settle(self) -> None:
-        """Remove what is of no use once the manifest is there."""
+        """Remove what is of no use once the manifest exists."""
 
     def files(self) -> Iterator[str]:
         """Iterate over the names of all files, but for those below `STATE`, sorted."""

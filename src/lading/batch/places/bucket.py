@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lading.batch.objects import SCHEME, Listed, Objects, split
+from lading.batch.objects import SCHEME, Entry, Objects, folder_url, split
 from lading.batch.places import MANIFEST, PARTS, RECORDS, STATE, check_ours
 from lading.batch.places.lease import Lease
 
@@ -22,7 +22,7 @@ class BucketPlace:
     """A `Place` in a bucket; parts are copied when they are published, as objects cannot be moved."""
 
     def __init__(self, url: str, objects: Objects | None = None) -> None:
-        self._url = url.rstrip("/")
+        self._url = folder_url(url)
         self._bucket, key = split(self._url)
         self._prefix = f"{key}/" if key else ""
         self._objects = objects or Objects()
@@ -88,7 +88,7 @@ class BucketPlace:
         return [name for name in self._names(f"{RECORDS}/") if name.endswith(".json")]
 
     @cached_property
-    def _waiting(self) -> dict[str, Listed]:
+    def _waiting(self) -> dict[str, Entry]:
         """The parts that are not published, or not settled, by their names."""
         prefix = f"{self._prefix}{PARTS}/"
         return {entry.key.removeprefix(prefix): entry for entry in self._objects.listed(self._url, prefix)}
@@ -104,8 +104,8 @@ class BucketPlace:
         return None if stated is None else stated == (written.size_bytes, f"sha256:{written.sha256}")
 
     def publish(self, files: Sequence[Written]) -> None:
-        """Bring parts to where readers look for them; those that are there already stay."""
-        # Killed here, the next run copies all of them once more: what is copied is still there.
+        """Bring parts to where readers look for them; those that readers see already stay."""
+        # Killed here, the next run copies all of them once more: what was copied stays until the end.
         self.__dict__.pop("_waiting", None)
         for written in files:
             self.confirm()
@@ -114,7 +114,7 @@ class BucketPlace:
                 self._objects.copy(source, self.named(written.name), written.size_bytes)
 
     def settle(self) -> None:
-        """Remove what was copied, now that the manifest is there."""
+        """Remove what was copied, now that the manifest exists."""
         for name in self._names(f"{PARTS}/"):
             self._objects.delete(self.named(name))
 
@@ -128,6 +128,7 @@ class BucketPlace:
         listed = next(iter(self._objects.listed(self._url, key, most=1)), None)
         if listed is None or listed.key != key:
             return None
+        # Not by metadata, which anybody who writes there can write as well.
         sha256, size_bytes = hashlib.sha256(), 0
         with self._objects.open(f"{SCHEME}{self._bucket}/{key}", listed.etag).file as file:
             while chunk := file.read(_CHUNK_BYTES):

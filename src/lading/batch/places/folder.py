@@ -95,7 +95,7 @@ class FolderPlace:
         return path.stat().st_size == written.size_bytes and sha256_of(path) == written.sha256
 
     def publish(self, files: Sequence[Written]) -> None:
-        """Bring parts to where readers look for them; those that are there already stay."""
+        """Bring parts to where readers look for them; those that readers see already stay."""
         # Killed here, the next run finds parts in either place, and moves the rest.
         for written in files:
             if not (self._folder / written.name).is_file():

@@ -20,6 +20,7 @@ from lading.errors import DestinationExists, NotSupported, RegistryUnavailable
 
 log = logging.getLogger("lading.batch")
 
+# Some renewals may fail, and after a kill on another machine nobody waits for long.
 LEASE_S = 60.0
 _RENEWALS = 4
 
@@ -87,8 +88,9 @@ class Lease:
             )
 
     def release(self) -> None:
-        """Give the lock back; one that was lost is left as it is."""
+        """Remove the lock; one that was lost is left as it is."""
         self._ended.set()
+        # A renewal under way would make the lock again that is removed here.
         self._thread.join()
         if not self._is_lost and time.monotonic() < self._good_until:
             self._objects.delete(self._url)
@@ -98,7 +100,7 @@ class Lease:
         while not self._ended.wait(pause_s):
             began = time.monotonic()
             renewals = self._holder.renewals + 1
-            # Other bytes each time: by its ETag, whoever wants to take it over sees that it was renewed.
+            # Other bytes each time: by its ETag, a run that wants to take it over sees that it was renewed.
             self._holder = msgspec.structs.replace(self._holder, renewals=renewals)
             try:
                 etag = self._objects.put(self._url, self._encoded(), instead_of=self._etag)

@@ -84,6 +84,9 @@ def verify(place: Path | str, **options: Any) -> None:
         printing.as_json(check)
     manifest = check.manifest
     printing.info(f"{place} is whole: {check.files:,} files, {manifest.rows:,} rows of {manifest.model}")
+    if manifest.where:
+        left_out = f"{manifest.left_out:,} rows, as `{manifest.where}` was not true of them"
+        printing.info(f"left out by --where: {left_out}")
     if model is None:
         printing.info("not checked: the bundle and the inputs; `--model` and `--input` name them")
     elif check.rescored:

@@ -35,6 +35,7 @@ QUIET_S = 900.0
 COPY_BYTES = 5 << 30
 # A server that sends nothing for so long is asked again.
 READ_TIMEOUT_S = 60.0
+ATTEMPTS = 5
 _DIGEST = "lading-digest"
 MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 _CHUNK_BYTES = 1 << 16
@@ -255,7 +256,7 @@ def s3_client(environ: Mapping[str, str]) -> Any:
     endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
     settings: dict[str, Any] = {
         "read_timeout": READ_TIMEOUT_S,
-        "retries": {"mode": "standard", "total_max_attempts": 5},
+        "retries": {"mode": "standard", "total_max_attempts": ATTEMPTS},
         # Every server checks the signed digest of what it receives; not every one knows the newer checksums.
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",

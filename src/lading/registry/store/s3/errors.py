@@ -29,7 +29,7 @@ _HINTS = {
 def s3_errors(where: str, *, kind: str = "store", hints: Mapping[str, str] | None = None) -> Iterator[None]:
     """Raise `RegistryUnavailable`, which names `where`, for any error of botocore or of its connection.
 
-    `hints` are by S3's name of the error, before those for stores.
+    `kind` is the word before that, and `hints` are by S3's name of the error, before those for stores.
     """
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
     from botocore.parsers import ResponseParserError
@@ -40,7 +40,7 @@ def s3_errors(where: str, *, kind: str = "store", hints: Mapping[str, str] | Non
         name = code_of(error) or type(error).__name__
         actual = " ".join(str(error).split())
         raise RegistryUnavailable(
-            f"{kind} `{where}`",
+            f"{kind} `{where}`".lstrip(),
             expected="to read and write it",
             found=actual,
             hint={**_HINTS, **(hints or {})}.get(name),

@@ -23,7 +23,7 @@ _CONFLICT = frozenset({"ConditionalRequestConflict", "409"})
 class PartsUpload(ChunkedWriter):
     """A file to write a blob of `size_bytes` to; `replace` overwrites a damaged one.
 
-    ``etag`` is what S3 calls the bytes once they are there; empty if another writer was first.
+    ``etag`` is what S3 calls the bytes once it has them; empty if another writer was first.
     """
 
     def __init__(
