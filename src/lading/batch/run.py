@@ -102,7 +102,6 @@ def run_batch(
         held.enter_context(recorder.recording(plan, _whole_name(output), options.engine))
         ledger.begin(plan)
         done = ledger.done(plan)
-        resumed = len(done)
         left = [task for task in plan.tasks if task.part not in done]
         work = Work(bundle.path, bundle.digest, plan, ledger.parts, python)
         recorder.scored(done.values(), before=True)
@@ -126,7 +125,7 @@ def run_batch(
         drift=drift,
         failed=_failed(ordered),
         left_out=inputs.left_out,
-        resumed=resumed,
+        resumed=len(plan.tasks) - len(left),
         seconds=seconds if left else 0.0,
         rows_per_s=scored_now / seconds if left and seconds else 0.0,
         logged=logged,
