@@ -7,7 +7,9 @@ again. Inputs and the output have to be where every machine sees them.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -40,9 +42,10 @@ def score(work: Work, tasks: Sequence[Task], processes: int) -> Generator[Done |
     ):
         shipped = ship(session, Bundle.open(work.bundle, digest=work.digest))
         plan = msgspec.structs.replace(work.plan, tasks=tuple(tasks))
-        parts = Parts(shipped, plan, work.parts, mark, work.python)
+        run = secrets.token_hex(16) if mark is None else mark.name
+        parts = Parts(shipped, plan, work.parts, mark, run, work.python)
         answers = _by_connect(session, parts) if is_connect(session) else _by_context(session, parts)
-        reported: set[str] = set()
+        reported: set[Path] = set()
         try:
             for answer in answers:
                 yield from _new_refusals(parts, reported)
@@ -50,8 +53,8 @@ def score(work: Work, tasks: Sequence[Task], processes: int) -> Generator[Done |
                     yield _done(answer)
         finally:
             answers.close()
-            for name in left_refusals(mark):
-                mark.with_name(name).unlink(missing_ok=True)
+            for path in left_refusals(mark):
+                path.unlink(missing_ok=True)
 
 
 def _done(encoded: bytes) -> Done:
@@ -62,10 +65,10 @@ def _done(encoded: bytes) -> Done:
     return answer.done
 
 
-def _new_refusals(parts: Parts, reported: set[str]) -> Iterator[Refused]:
-    for name, refused in left_refusals(parts.mark).items():
-        if name not in reported:
-            reported.add(name)
+def _new_refusals(parts: Parts, reported: set[Path]) -> Iterator[Refused]:
+    for path, refused in left_refusals(parts.mark).items():
+        if path not in reported:
+            reported.add(path)
             yield refused
 
 
@@ -114,7 +117,7 @@ class _Job:
         from pyspark import InheritableThread
 
         self._context = session.sparkContext
-        self._group = parts.mark.name
+        self._group = parts.run
         self._act = act
         self._title = f"lading batch {parts.plan.model}"
         self._failure: Exception | None = None
@@ -148,7 +151,7 @@ def _by_connect(session: Any, parts: Parts) -> Generator[bytes | None]:
     """Iterate over answers as the server sends them, in the order of the parts."""
     from pyspark.errors import PySparkException
 
-    count, tag = len(parts.plan.tasks), parts.mark.name
+    count, tag = len(parts.plan.tasks), parts.run
 
     def score(batches: Iterator[Any]) -> Iterator[Any]:
         import pyarrow as pa

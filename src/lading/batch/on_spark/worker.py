@@ -31,12 +31,16 @@ class Answer(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Parts:
-    """The tasks of a plan as executors get them; `mark` is the file by which they know the run's folder."""
+    """The tasks of a plan as executors get them, and the name of the run.
+
+    `mark` is the file by which they know the run's folder; None for one in a bucket.
+    """
 
     shipped: Shipped
     plan: Plan
-    parts: Path
-    mark: Path
+    parts: Path | str
+    mark: Path | None
+    run: str
     python: PythonHost
 
     def score(self, at: int) -> bytes:
@@ -59,17 +63,18 @@ class Parts:
         return msgspec.json.encode(answer)
 
     def _scorer(self) -> Scorer:
-        run = self.mark.name
-        if run not in _proved:
+        if self.run not in _proved:
             # One at a time: a worker that changes between runs must not keep all their models.
             while _proved:
                 _proved.popitem()[1].close()
-            _proved[run] = Scorer(self.shipped.bundle(), self.plan, self.python)
-        return _proved[run]
+            _proved[self.run] = Scorer(self.shipped.bundle(), self.plan, self.python)
+        return _proved[self.run]
 
 
-def leave_refusal(mark: Path, error: LadingError) -> None:
+def leave_refusal(mark: Path | None, error: LadingError) -> None:
     """Say beside the mark why this machine is refused: Spark passes nothing on of a task that fails."""
+    if mark is None:
+        return  # Of a run in a bucket, the log of Spark's driver says it alone.
     reason = Refused(node=machine(), reason=str(error))
     # A machine that does not see the folder of the run has no other way to say so than to fail.
     with contextlib.suppress(OSError):
@@ -77,11 +82,11 @@ def leave_refusal(mark: Path, error: LadingError) -> None:
             mark.with_name(f"{mark.name}-{reason.node}").write_bytes(msgspec.json.encode(reason))
 
 
-def left_refusals(mark: Path) -> dict[str, Refused]:
-    """Return the refusals that machines have left, by the names of their files."""
-    refusals: dict[str, Refused] = {}
-    for path in sorted(mark.parent.glob(f"{mark.name}-*")):
+def left_refusals(mark: Path | None) -> dict[Path, Refused]:
+    """Return the refusals that machines have left, by their files."""
+    refusals: dict[Path, Refused] = {}
+    for path in [] if mark is None else sorted(mark.parent.glob(f"{mark.name}-*")):
         # Half written, it is whole the next time.
         with contextlib.suppress(msgspec.DecodeError, FileNotFoundError):
-            refusals[path.name] = msgspec.json.decode(path.read_bytes(), type=Refused)
+            refusals[path] = msgspec.json.decode(path.read_bytes(), type=Refused)
     return refusals
