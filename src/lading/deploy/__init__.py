@@ -57,7 +57,7 @@ class Scaling:
         if self.by == "keda" and not self.prometheus:
             hint = "such as `http://prometheus-operated.monitoring.svc:9090`"
             raise InvalidSetting("KEDA", expected="the URL of a Prometheus", found="none", hint=hint)
-        if self.min_pods < (0 if self.wake_query else 1):
+        if self.min_pods < (0 if self.by == "keda" and self.wake_query else 1):
             # Metrics of lading come from its pods: without one, nothing would ever ask for the first.
             raise InvalidSetting(
                 "least number of pods",
