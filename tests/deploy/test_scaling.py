@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -134,11 +135,12 @@ def test_the_rules_of_the_guide_make_the_metrics_that_the_autoscaler_names():
 def test_every_query_has_one_value_while_idle_and_rises_under_load(tmp_path):
     queries = [in_flight_query(work()), queue_query(work()), *map(adapted, adapter_rules())]
     slow = matrix(tmp_path / "iris.bundle", rows=3000, columns=3000)
-    body = {"data": [[0.5] * 3000] * 8}
+    body = json.dumps({"data": [[0.5] * 3000] * 8})
+    headers = {"content-type": "application/json"}
     with (
         serving(slow.path, flags=("--grpc-port", "-1", "--threads", "1")) as server,
         prometheus(tmp_path, server.url, labels={"namespace": "models", "pod": POD}) as url,
-        ThreadPoolExecutor(8) as threads,
+        ThreadPoolExecutor(4) as threads,
     ):
 
         def values() -> list[float]:
@@ -151,9 +153,9 @@ def test_every_query_has_one_value_while_idle_and_rises_under_load(tmp_path):
 
         def ask() -> None:
             while not done.is_set():
-                httpx.post(f"{server.url}/predict", json=body, timeout=60)
+                httpx.post(f"{server.url}/predict", content=body, headers=headers, timeout=60)
 
-        asking = [threads.submit(ask) for _ in range(8)]
+        asking = [threads.submit(ask) for _ in range(4)]
         try:
             wait_until(lambda: len(values()) == 4 and all(value > 0 for value in values()), 60, values)
         finally:
