@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,10 @@ from lading.batch.ledger import Ledger, Manifest
 from lading.batch.plan import Plan, make_plan
 from lading.batch.scoring import Done, check_keep
 from lading.batch.tables import open_table
-from lading.batch.work import Work
+from lading.batch.work import Refused, Work
 from lading.bundle import Bundle
 from lading.bundle.requests import request_signature
 from lading.errors import BatchChanged, GateNotMet, InputMissing, NotSupported, UsageError
-from lading.runtime.host.cpus import cpu_limit
 from lading.runtime.python.host import DEFAULT_HOST, PythonHost
 
 
@@ -29,21 +29,27 @@ class BatchRun(msgspec.Struct, frozen=True, kw_only=True):
     """What a run has done. ``seconds`` and ``rows_per_s`` are of this call, 0 if all was done before.
 
     ``failed`` has the input checks that rows failed, and how many; those rows are scored all the same.
+    ``refused`` are machines that were kept from scoring.
     """
 
     manifest: Manifest
     drift: tuple[ColumnDrift, ...]
     failed: tuple[tuple[str, int], ...]
     left_out: tuple[str, ...]
+    refused: tuple[Refused, ...]
     resumed: int
     seconds: float
     rows_per_s: float
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run goes: the engine, columns to keep, processes (0: one for each CPU), and what stops it."""
+    """How a run goes: the engine, columns to keep, processes (0: one for each CPU), and what stops it.
+
+    ``address`` is that of the engine's cluster, if it has one.
+    """
 
     engine: str = "local"
+    address: str = ""
     keep: tuple[str, ...] = ()
     processes: int = 0
     max_rejected: float | None = None
@@ -82,14 +88,19 @@ def run_batch(
         resumed = len(done)
         began = time.monotonic()
         left = [task for task in plan.tasks if task.part not in done]
-        processes = options.processes or cpu_limit()
-        work = Work(bundle.path, bundle.digest, plan, ledger.parts, python)
-        for each in score(work, left, processes):
-            ledger.record(each)
-            done[each.part] = each
-            _check_rejected(done, options.max_rejected)
-            if progress is not None:
-                progress(len(done), len(plan.tasks), sum(record.rows for record in done.values()))
+        refused: list[Refused] = []
+        work = Work(bundle.path, bundle.digest, plan, ledger.parts, python, options.address)
+        # Closed at once where the run is given up: what keeps the error would keep the processes.
+        with closing(score(work, left, options.processes)) as scored:
+            for each in scored:
+                if isinstance(each, Refused):
+                    refused.append(each)
+                    continue
+                ledger.record(each)
+                done[each.part] = each
+                _check_rejected(done, options.max_rejected)
+                if progress is not None:
+                    progress(len(done), len(plan.tasks), sum(record.rows for record in done.values()))
         seconds = time.monotonic() - began
         # Somebody may have written to a file while it was read.
         _check_unchanged(inputs)
@@ -104,6 +115,7 @@ def run_batch(
         drift=drift,
         failed=_failed(ordered),
         left_out=inputs.left_out,
+        refused=tuple(refused),
         resumed=resumed,
         seconds=seconds if left else 0.0,
         rows_per_s=scored_now / seconds if left and seconds else 0.0,

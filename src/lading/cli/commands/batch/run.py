@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lading.batch.engines.named import ENGINES
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import (
@@ -67,10 +68,16 @@ _MOST_REASONS = 5
 )
 @click.option(
     "--engine",
-    type=click.Choice(["local"]),
+    type=click.Choice(list(ENGINES)),
     default="local",
     show_default=True,
-    help="What divides the work: processes of this machine.",
+    help="What divides the work: processes of this machine, or a Ray cluster.",
+)
+@click.option(
+    "--ray-address",
+    default="",
+    metavar="HOST:PORT",
+    help="Ray cluster.  [default: `RAY_ADDRESS`, else the one of this machine]",
 )
 @click.option(
     "--processes",
@@ -105,6 +112,7 @@ def run(model: Ref | Path, **options: Any) -> None:
     bundle, name = open_named(model, options["registry"])
     settings = Options(
         engine=options["engine"],
+        address=options["ray_address"],
         keep=tuple(options["keep"]),
         processes=options["processes"] or 0,
         max_rejected=options["max_rejected"],
@@ -147,6 +155,8 @@ def _tell(done: BatchRun, folder: Path) -> None:
     printing.info(f"scored {manifest.scored:,} of {manifest.rows:,} rows of {manifest.model}{rate}")
     if done.resumed and done.seconds:
         printing.info(f"{done.resumed:,} parts had been scored before")
+    for machine in done.refused:
+        printing.info(f"refused: {machine.node}, {machine.reason}")
     for name in done.left_out[:_MOST_REASONS]:
         printing.info(f"left out: `{name}` is no file of rows")
     if len(done.left_out) > _MOST_REASONS:

@@ -1,0 +1,296 @@
+"""The Ray engine: actors of a cluster that score parts, each with a model that has proved itself there.
+
+An actor or a machine that ends in the middle costs the part that it was at, which another scores. A machine
+where the golden samples do not hold is refused, and the others go on. Starts no cluster and no machine: as
+many actors as are wanted are asked for at once, which is what Ray's autoscaler goes by.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import socket
+import sys
+from collections import Counter, deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import ray.cloudpickle
+from ray.exceptions import RayError
+
+from lading.batch.plan import Task
+from lading.batch.scoring import Done
+from lading.batch.shipping import Shipment, bundle_bytes, libraries, shared_mark
+from lading.batch.work import Refused, Work
+from lading.errors import LadingError, RunFailed, ServerUnavailable, one_line
+
+_TRIES = 3
+_MOST_UNPLACED = 10
+_PATIENCE_S = 30.0
+_CLOSE_S = 5.0
+
+log = logging.getLogger("lading.batch")
+
+
+def score(work: Work, tasks: Sequence[Task], processes: int) -> Generator[Done | Refused]:
+    """Score tasks with up to `processes` actors (0: one for each CPU); iterate over them as they are done.
+
+    Raises `ServerUnavailable` without a cluster at the address of the work, `LadingError` for what would fail
+    on any other machine as well, and the error of a refused machine if no other is left.
+    """
+    if not tasks:
+        return
+    with _connected(work.address), shared_mark(work.parts) as mark, _shipped_by_value():
+        # In the store of the cluster: each machine fetches it at most once.
+        tar = ray.put(bundle_bytes(work.bundle, work.digest))
+        pool = _Pool(ray.put(Shipment(work, mark, libraries())), tar, processes)
+        try:
+            yield from pool.run(tasks)
+        except RayError as error:
+            where, expected = "the Ray cluster", "one that answers until the run has ended"
+            hint = "the same command goes on where this one ended"
+            raise ServerUnavailable(where, expected=expected, found=one_line(error), hint=hint) from error
+        finally:
+            pool.close()
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[None]:
+    """Be connected to the cluster within; a connection of the calling program is used, and left to it."""
+    if ray.is_initialized():
+        yield
+        return
+    at = address or os.environ.get("RAY_ADDRESS") or "auto"
+    try:
+        ray.init(at, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+        where = "the Ray cluster of this machine" if at == "auto" else f"the Ray cluster at `{at}`"
+        hint = "start one with `ray start --head`, or name another with `--ray-address` or `RAY_ADDRESS`"
+        found = one_line(error)
+        raise ServerUnavailable(where, expected="one that answers", found=found, hint=hint) from error
+    # Ray prints what becomes of its processes, also while it ends, to where commands write their data.
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _shipped_by_value() -> Iterator[None]:
+    """Have Ray send the code of `_Actor` itself: a machine without lading can then say so."""
+    module = sys.modules[__name__]
+    ray.cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        ray.cloudpickle.unregister_pickle_by_value(module)
+
+
+class _Actor:
+    """A process of some machine. Answers are pairs of a kind and a value, refusals among them.
+
+    Imports lading only where an error of that is caught, and is given what it needs as references, which it
+    resolves there: everything that can be wrong with a machine has to be an answer.
+    """
+
+    def where(self) -> tuple[str, Any]:
+        """Return the machine: its id in the cluster, and its name."""
+        return "placed", (ray.get_runtime_context().get_node_id(), socket.gethostname())
+
+    def open(self, references: list[Any]) -> tuple[str, Any]:
+        """Open the bundle and have it prove itself here."""
+        shipment, tar = references
+        try:
+            from lading.batch.shipping import Station
+
+            self._station = Station(ray.get(shipment), lambda: io.BytesIO(ray.get(tar)))
+        except Exception as error:  # noqa: BLE001 - a library may be broken in any way
+            return "refused", self._own(error)
+        return "opened", None
+
+    def score(self, task: Task) -> tuple[str, Any]:
+        """Score a task; what is wrong with the rows or the model is an answer, anything else is raised."""
+        from lading.errors import LadingError
+
+        try:
+            self._station.check(task)
+        except LadingError as error:
+            return "refused", error
+        try:
+            return "done", self._station.score(task)
+        except LadingError as error:
+            return "failed", error
+
+    def close(self) -> None:
+        """Release the model."""
+        self._station.close()
+
+    @staticmethod
+    def _own(error: Exception) -> object:
+        # An exception of another library may not be known where it is unpickled.
+        is_own = type(error).__module__ == "lading.errors"
+        return error if is_own else f"{type(error).__name__}: {error}"
+
+
+@dataclass
+class _Member:
+    """An actor of the pool: the machine once it is known, and the task that it is at."""
+
+    actor: Any
+    node: str = ""
+    name: str = ""
+    task: Task | None = None
+
+
+class _Pool:
+    def __init__(self, shipment: Any, tar: Any, processes: int) -> None:
+        # Within a list: a bare reference would be resolved before the actor can say what is wrong.
+        self._references = [shipment, tar]
+        self._processes = processes
+        self._left: deque[Task] = deque()
+        self._tries: Counter[str] = Counter()
+        # By what is waited for: each has one answer outstanding.
+        self._members: dict[Any, _Member] = {}
+        self._closing: list[Any] = []
+        self._refused: dict[str, LadingError] = {}
+        self._proved: set[str] = set()
+        self._ended: Counter[str] = Counter()
+        self._class = ray.remote(num_cpus=1, max_restarts=0)(_Actor)
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Done | Refused]:
+        """Iterate over tasks as they are done."""
+        self._left.extend(tasks)
+        while self._left or self._scoring():
+            self._grow()
+            ready, _ = ray.wait(list(self._members), timeout=_PATIENCE_S)
+            for answer in ready:
+                yield from self._take(answer)
+            if not ready and not self._scoring():
+                log.warning("no machine of the Ray cluster has had a free CPU for %.0f s", _PATIENCE_S)
+            self._check_left()
+
+    def _scoring(self) -> int:
+        return sum(member.task is not None for member in self._members.values())
+
+    def _grow(self) -> None:
+        """Ask for as many actors as there is work for."""
+        most = self._processes or max(1, int(sum(self._usable().values())))
+        while len(self._members) < min(most, len(self._left) + self._scoring()):
+            # Ray chooses the machine, so that its autoscaler may bring one; those refused are left out.
+            selector = {"ray.io/node-id": f"!in({','.join(self._refused)})"} if self._refused else None
+            actor = self._class.options(scheduling_strategy="SPREAD", label_selector=selector).remote()
+            self._members[actor.where.remote()] = _Member(actor)
+
+    def _usable(self) -> dict[str, float]:
+        """Return the machines that may score, each with its CPUs."""
+        return {
+            node["NodeID"]: node["Resources"]["CPU"]
+            for node in ray.nodes()
+            if node["Alive"] and node["Resources"].get("CPU", 0) >= 1 and node["NodeID"] not in self._refused
+        }
+
+    def _check_left(self) -> None:
+        """Raise the last refusal if no machine is left that may score."""
+        if not self._refused or any(member.node in self._proved for member in self._members.values()):
+            return
+        if not self._usable():
+            raise list(self._refused.values())[-1]
+
+    def _take(self, answer: Any) -> Iterator[Done | Refused]:
+        """Take the answer of an actor, and have it go on."""
+        member = self._members.pop(answer)
+        try:
+            kind, value = ray.get(answer)
+        except RayError as error:
+            yield from self._lost(member, error)
+            return
+        if kind == "placed":
+            self._place(member, *value)
+        elif kind == "opened":
+            self._proved.add(member.node)
+            self._next(member)
+        elif kind == "refused":
+            yield from self._refuse(member, value)
+        elif kind == "failed":
+            raise value
+        else:
+            yield value
+            self._next(member)
+
+    def _place(self, member: _Member, node: str, name: str) -> None:
+        self._ended[""] = 0
+        if node in self._refused:  # Since the actor was asked for.
+            ray.kill(member.actor)
+            return
+        member.node, member.name = node, f"{name} ({node[:8]})"
+        self._members[member.actor.open.remote(self._references)] = member
+
+    def _next(self, member: _Member) -> None:
+        if not self._left:
+            # At once, not at the end of the run: a machine that has no actor may be given back.
+            self._closing.append(member.actor.close.remote())
+            return
+        member.task = self._left.popleft()
+        self._tries[member.task.part] += 1
+        self._members[member.actor.score.remote(member.task)] = member
+
+    def _refuse(self, member: _Member, reason: object) -> Iterator[Refused]:
+        """Let no more actors onto a machine."""
+        ray.kill(member.actor)
+        if member.task is not None:
+            self._left.appendleft(member.task)
+            self._tries[member.task.part] -= 1
+        if member.node in self._refused:
+            return
+        error = reason if isinstance(reason, LadingError) else None
+        if error is None:
+            where, expected = f"machine `{member.name}`", "what scores to load"
+            hint = "install lading there with the extra `ray`, in the versions of the other machines"
+            error = RunFailed(where, expected=expected, found=str(reason), hint=hint)
+        self._refused[member.node] = error
+        yield Refused(member.name, error.message)
+
+    def _lost(self, member: _Member, error: RayError) -> Iterator[Refused]:
+        """Have others do what an actor that has ended was at."""
+        # It may only be out of reach; what it still writes has the same bytes.
+        ray.kill(member.actor)
+        if member.task is None:
+            yield from self._lost_early(member, error)
+            return
+        if self._tries[member.task.part] >= _TRIES:
+            raise RunFailed(
+                f"part `{member.task.part}`",
+                expected="a process that scores it",
+                found=f"{_TRIES} that ended ({one_line(error)})",
+                hint="is it out of memory? fewer `--processes` need less",
+            )
+        log.warning("a process on %s has ended; part %s is scored again", member.name, member.task.part)
+        # First of all, so that a part that ends every process is found out soon.
+        self._left.appendleft(member.task)
+
+    def _lost_early(self, member: _Member, error: RayError) -> Iterator[Refused]:
+        """Count processes that end before their first row: a broken library may end them, too."""
+        self._ended[member.node] += 1
+        ended = self._ended[member.node]
+        if not member.node and ended >= _MOST_UNPLACED:
+            where, expected = "the Ray cluster", "processes that start"
+            raise RunFailed(where, expected=expected, found=f"{ended} that ended ({one_line(error)})")
+        if member.node and member.node not in self._proved and ended >= _TRIES:
+            where, expected = f"machine `{member.name}`", "a process that loads the model"
+            found = f"{ended} that ended ({one_line(error)})"
+            yield from self._refuse(member, RunFailed(where, expected=expected, found=found))
+
+    def close(self) -> None:
+        """End all actors."""
+        for member in self._members.values():  # Empty, unless the run was given up.
+            with contextlib.suppress(RayError):
+                ray.kill(member.actor)
+        if self._closing:
+            # A process of a bundle's own code is ended by its actor, which the end of the job would kill.
+            ray.wait(self._closing, num_returns=len(self._closing), timeout=_CLOSE_S)
