@@ -62,7 +62,8 @@ def template(podman, oci_server, tmp_path: Path) -> Any:
 def play(folder: Path, template: Any, name: str) -> str:
     """Start a pod as the Job would; return the name of its container. podman 4.3 knows no Jobs."""
     pod = {"apiVersion": "v1", "kind": "Pod", **json.loads(json.dumps(template))}
-    pod["metadata"]["name"] = name
+    # podman 4.3 takes no annotation of a pod that is longer than a label may be.
+    pod["metadata"] = {"name": name, "labels": template["metadata"]["labels"]}
     pod["spec"]["hostNetwork"] = True
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(pod))

@@ -1,0 +1,97 @@
+"""lading's server as replicas of a Ray Serve application, which Ray places, watches and scales.
+
+Each replica is a whole server (`child_server`) behind Ray's HTTP front, ready once it has replayed the golden
+samples on its node. Starts no cluster. gRPC is not passed on: Serve's front for it needs a class a protocol.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from typing import Any
+
+import ray
+from ray import serve
+from ray.exceptions import RayError
+
+from lading.deploy.child_server import ChildServer, Receive, Scope, Send
+from lading.deploy.ray_config import DEPLOYMENT, DRAIN_S, RayOptions, Replica, config
+from lading.deploy.yamltext import plain
+from lading.errors import RunFailed, ServerUnavailable, one_line
+
+
+async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer by the server of the replica that this process is."""
+    await serve.get_replica_context().servable_object.server.answer(scope, receive, send)
+
+
+def _application() -> Any:
+    # A function, so that it is found by its name on every node, and not sent there.
+    return _answer
+
+
+@serve.deployment(name=DEPLOYMENT)
+@serve.ingress(_application)
+class LadingServer:
+    """One replica: its server is a child process, so that what a model does cannot end this one."""
+
+    async def __init__(self, replica: dict[str, Any]) -> None:
+        chosen = Replica(**replica)
+        self.server = ChildServer(chosen.refs, chosen.options())
+        try:
+            # Until this returns, Serve sends no request here; what it raises is shown by `serve status`.
+            await self.server.until_ready()
+        except BaseException:
+            self.server.end()
+            raise
+
+    async def check_health(self) -> None:
+        """Raise if the server has ended or does not answer: Serve starts another replica then."""
+        await self.server.check_alive()
+
+    async def __del__(self) -> None:
+        """Drain the server; Serve has waited for the requests in flight before."""
+        await self.server.stop(DRAIN_S)
+
+
+def app(args: dict[str, Any]) -> serve.Application:
+    """Build the application from the arguments of a Serve config (`ray_config.config`)."""
+    return LadingServer.bind(args)
+
+
+def run(replica: Replica, options: RayOptions, address: str = "") -> str:
+    """Run the application on the cluster at `address`, once all replicas are ready, and return its URL.
+
+    One of the same name is replaced, a few replicas at a time. Raises `ServerUnavailable` without a cluster,
+    `RunFailed` if a replica does not become ready.
+    """
+    made = plain(config(replica, options))
+    (application,) = made["applications"]
+    (deployment,) = application["deployments"]
+    at = address or os.environ.get("RAY_ADDRESS") or "auto"
+    # Ray prints to where commands write their data.
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            ray.init(at, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+            where = "the Ray cluster of this machine" if at == "auto" else f"the Ray cluster at `{at}`"
+            hint = "start one with `ray start --head`, or name another with `--ray-address` or `RAY_ADDRESS`"
+            raise ServerUnavailable(
+                where, expected="one that answers", found=one_line(error), hint=hint
+            ) from error
+        try:
+            serve.start(proxy_location=made["proxy_location"], http_options=made["http_options"])
+            chosen = {name: value for name, value in deployment.items() if name != "name"}
+            bound = LadingServer.options(**chosen).bind(application["args"])
+            serve.run(bound, name=options.name, route_prefix=application["route_prefix"])
+        except (RayError, RuntimeError, TimeoutError) as error:
+            hint = "`serve status` and the logs of its replicas, in /tmp/ray/session_latest/logs, say more"
+            found = one_line(error)
+            raise RunFailed(
+                f"application `{options.name}`", expected="to run", found=found, hint=hint
+            ) from error
+        finally:
+            ray.shutdown()
+    return f"http://{options.host}:{options.port}{options.route}"
