@@ -73,15 +73,22 @@ class RayCluster:
         """Run a command of lading there."""
         return self.run(sys.executable, "-m", "lading", *arguments, **environ)
 
-    def add_machine(self, cpus: int = 1, **environ: str) -> int:
-        """Start a machine, the first one as the head; return the process that is all of it."""
+    def add_machine(self, cpus: int = 1, hidden: Path | None = None, **environ: str) -> int:
+        """Start a machine, the first one as the head; return the process that is all of it.
+
+        In place of the folder `hidden` it sees an empty one.
+        """
         before = set(self.raylets())
         place = ["--head", f"--port={PORT}", f"--temp-dir={self.folder}"] if not before else []
         ray = [sys.executable, "-m", "ray.scripts.scripts", "start"]
         where = place or [f"--address={ADDRESS}"]
         small = [f"--num-cpus={cpus}", "--object-store-memory=80000000", "--disable-usage-stats"]
-        hidden = ["--include-dashboard=false"] if place else []
-        started = self.run(*ray, *where, "--node-ip-address=127.0.0.1", *small, *hidden, **environ)
+        plain = ["--include-dashboard=false"] if place else []
+        command = [*ray, *where, "--node-ip-address=127.0.0.1", *small, *plain]
+        if hidden is not None:
+            script = f'mount -t tmpfs none "{hidden}" && exec "$0" "$@"'
+            command = ["unshare", "--mount", "sh", "-c", script, *command]
+        started = self.run(*command, **environ)
         assert started.returncode == 0, started.stdout + started.stderr
         (raylet,) = set(self.raylets()) - before
         return raylet

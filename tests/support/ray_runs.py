@@ -73,7 +73,7 @@ class Started:
     def frozen_actor(self) -> int:
         """Stop an actor in the middle, wait until all else is done, and return its process."""
         self.comes_to(3)
-        actor = self._cluster.workers("ray::_Actor")[0]
+        actor = self._cluster.workers("ray::Actor")[0]
         os.kill(actor, signal.SIGSTOP)
         self.comes_to(PARTS - 1)
         return actor

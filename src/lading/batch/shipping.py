@@ -23,7 +23,7 @@ from lading.batch.scoring import Done
 from lading.batch.work import Work
 from lading.blobs.os_errors import destination_errors
 from lading.bundle import Bundle, unpack_tar
-from lading.errors import DISTRIBUTION, NotSupported
+from lading.errors import DISTRIBUTION, LadingError, NotSupported
 from lading.registry.cache import BundleCache
 from lading.settings import cache_folder, home, store_settings
 
@@ -59,13 +59,20 @@ class Station:
         self._bundle = unpacked(self._work.digest, fetch)
         self._scorer = replace(self._work, bundle=self._bundle.path).scorer()
 
-    def check(self, task: Task) -> None:
-        """Raise `NotSupported` if this machine does not see what a task reads."""
-        check_input(self._work.plan.files[task.file])
+    def answer(self, task: Task) -> tuple[str, Done | LadingError]:
+        """Score a task into the folder of the run; return a kind and its value.
 
-    def score(self, task: Task) -> Done:
-        """Score a task into the folder of the run. Raises as `Scorer.score`."""
-        return self._scorer.score(task, self._work.parts)
+        "done"; "refused", if this machine does not see what the task reads; "failed", for what would fail on
+        any other machine as well. Raises what is no error of lading, such as a disk that fails.
+        """
+        try:
+            check_input(self._work.plan.files[task.file])
+        except NotSupported as error:
+            return "refused", error
+        try:
+            return "done", self._scorer.score(task, self._work.parts)
+        except LadingError as error:
+            return "failed", error
 
     def close(self) -> None:
         """Release the model."""

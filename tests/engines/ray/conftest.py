@@ -17,13 +17,14 @@ from lading.runtime.python.host import this_host
 from support.batch_bundles import BatchCase
 from support.batch_runs import files
 from support.bundles import IRIS_COLUMNS, linear_bundle
+from support.environments import shared_cache
 from support.ray_clusters import RayCluster, kill
 from support.ray_runs import PART_ROWS, PARTS, Started
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[RayCluster]:
-    with RayCluster() as cluster:
+def cluster(tmp_path_factory) -> Iterator[RayCluster]:
+    with RayCluster(LADING_CACHE=str(shared_cache(tmp_path_factory))) as cluster:
         cluster.add_machine()
         cluster.add_machine()
         yield cluster

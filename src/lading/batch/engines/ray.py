@@ -8,21 +8,17 @@ many actors as are wanted are asked for at once, which is what Ray's autoscaler 
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
-import os
-import socket
-import sys
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import ray
-import ray.cloudpickle
 from ray.exceptions import RayError
 
+from lading.batch.on_ray.actor import Actor, sent_by_value
+from lading.batch.on_ray.cluster import connected
 from lading.batch.plan import Task
 from lading.batch.scoring import Done
 from lading.batch.shipping import Shipment, bundle_bytes, libraries, shared_mark
@@ -45,7 +41,7 @@ def score(work: Work, tasks: Sequence[Task], processes: int) -> Generator[Done |
     """
     if not tasks:
         return
-    with _connected(work.address), shared_mark(work.parts) as mark, _shipped_by_value():
+    with connected(work.address), shared_mark(work.parts) as mark, sent_by_value():
         # In the store of the cluster: each machine fetches it at most once.
         tar = ray.put(bundle_bytes(work.bundle, work.digest))
         pool = _Pool(ray.put(Shipment(work, mark, libraries())), tar, processes)
@@ -57,85 +53,6 @@ def score(work: Work, tasks: Sequence[Task], processes: int) -> Generator[Done |
             raise ServerUnavailable(where, expected=expected, found=one_line(error), hint=hint) from error
         finally:
             pool.close()
-
-
-@contextmanager
-def _connected(address: str) -> Iterator[None]:
-    """Be connected to the cluster within; a connection of the calling program is used, and left to it."""
-    if ray.is_initialized():
-        yield
-        return
-    at = address or os.environ.get("RAY_ADDRESS") or "auto"
-    try:
-        ray.init(at, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
-        where = "the Ray cluster of this machine" if at == "auto" else f"the Ray cluster at `{at}`"
-        hint = "start one with `ray start --head`, or name another with `--ray-address` or `RAY_ADDRESS`"
-        found = one_line(error)
-        raise ServerUnavailable(where, expected="one that answers", found=found, hint=hint) from error
-    # Ray prints what becomes of its processes, also while it ends, to where commands write their data.
-    with contextlib.redirect_stdout(sys.stderr):
-        try:
-            yield
-        finally:
-            ray.shutdown()
-
-
-@contextmanager
-def _shipped_by_value() -> Iterator[None]:
-    """Have Ray send the code of `_Actor` itself: a machine without lading can then say so."""
-    module = sys.modules[__name__]
-    ray.cloudpickle.register_pickle_by_value(module)
-    try:
-        yield
-    finally:
-        ray.cloudpickle.unregister_pickle_by_value(module)
-
-
-class _Actor:
-    """A process of some machine. Answers are pairs of a kind and a value, refusals among them.
-
-    Imports lading only where an error of that is caught, and is given what it needs as references, which it
-    resolves there: everything that can be wrong with a machine has to be an answer.
-    """
-
-    def where(self) -> tuple[str, Any]:
-        """Return the machine: its id in the cluster, and its name."""
-        return "placed", (ray.get_runtime_context().get_node_id(), socket.gethostname())
-
-    def open(self, references: list[Any]) -> tuple[str, Any]:
-        """Open the bundle and have it prove itself here."""
-        shipment, tar = references
-        try:
-            from lading.batch.shipping import Station
-
-            self._station = Station(ray.get(shipment), lambda: io.BytesIO(ray.get(tar)))
-        except Exception as error:  # noqa: BLE001 - a library may be broken in any way
-            return "refused", self._own(error)
-        return "opened", None
-
-    def score(self, task: Task) -> tuple[str, Any]:
-        """Score a task; what is wrong with the rows or the model is an answer, anything else is raised."""
-        from lading.errors import LadingError
-
-        try:
-            self._station.check(task)
-        except LadingError as error:
-            return "refused", error
-        try:
-            return "done", self._station.score(task)
-        except LadingError as error:
-            return "failed", error
-
-    def close(self) -> None:
-        """Release the model."""
-        self._station.close()
-
-    @staticmethod
-    def _own(error: Exception) -> object:
-        # An exception of another library may not be known where it is unpickled.
-        is_own = type(error).__module__ == "lading.errors"
-        return error if is_own else f"{type(error).__name__}: {error}"
 
 
 @dataclass
@@ -158,10 +75,10 @@ class _Pool:
         # By what is waited for: each has one answer outstanding.
         self._members: dict[Any, _Member] = {}
         self._closing: list[Any] = []
-        self._refused: dict[str, LadingError] = {}
+        self._refused: dict[str, tuple[str, LadingError]] = {}
         self._proved: set[str] = set()
         self._ended: Counter[str] = Counter()
-        self._class = ray.remote(num_cpus=1, max_restarts=0)(_Actor)
+        self._class = ray.remote(num_cpus=1, max_restarts=0)(Actor)
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Done | Refused]:
         """Iterate over tasks as they are done."""
@@ -200,7 +117,9 @@ class _Pool:
         if not self._refused or any(member.node in self._proved for member in self._members.values()):
             return
         if not self._usable():
-            raise list(self._refused.values())[-1]
+            name, error = list(self._refused.values())[-1]
+            text = f"no machine of the cluster is left; this was `{name}`"
+            raise error.with_hint(f"{error.hint}; {text}" if error.hint else text)
 
     def _take(self, answer: Any) -> Iterator[Done | Refused]:
         """Take the answer of an actor, and have it go on."""
@@ -253,7 +172,7 @@ class _Pool:
             where, expected = f"machine `{member.name}`", "what scores to load"
             hint = "install lading there with the extra `ray`, in the versions of the other machines"
             error = RunFailed(where, expected=expected, found=str(reason), hint=hint)
-        self._refused[member.node] = error
+        self._refused[member.node] = member.name, error
         yield Refused(member.name, error.message)
 
     def _lost(self, member: _Member, error: RayError) -> Iterator[Refused]:
