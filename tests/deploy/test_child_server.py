@@ -68,7 +68,7 @@ def test_requests_and_answers_are_passed_on_as_they_are(tmp_path):
             asked = await ask(server, "GET", "/v2/models/iris", b"", (b"x-request-id", b"mine"))
             assert (asked[0], asked[1][b"x-request-id"]) == (200, b"mine")
             refused = await ask(server, "POST", "/predict", b'{"data": [[1]]}')
-            assert (refused[0], b"expected" in refused[2]) == (422, True)
+            assert (refused[0], b"expected" in refused[2]) == (400, True)
             packed = await ask(server, "GET", "/metrics", b"", (b"accept-encoding", b"gzip"))
             assert len(packed[2]) == int(packed[1][b"content-length"])
             await server.check_alive()
@@ -90,7 +90,7 @@ def test_one_that_cannot_reproduce_its_golden_samples_is_never_ready(tmp_path):
             with pytest.raises(ModelNotReady, match="`probabilities`, row 3"):
                 await server.until_ready()
         finally:
-            server.end()
+            await server.stop(0)
 
     asyncio.run(story())
 
@@ -100,7 +100,7 @@ def test_one_that_names_nothing_ends_and_says_so(tmp_path):
         server = ChildServer(["iris:9"], ["--registry", str(tmp_path / "registry")])
         with pytest.raises(ServerUnavailable, match="found exit code 3"):
             await server.until_ready()
-        server.end()
+        await server.stop(0)
 
     asyncio.run(story())
 

@@ -127,22 +127,20 @@ class ChildServer:
             await response.aclose()
 
     async def stop(self, timeout_s: float) -> None:
-        """Drain the server and end it; what takes longer than `timeout_s` is cut off."""
-        if self._client is not None:
-            await self._client.aclose()
-        self.end(timeout_s)
-
-    def end(self, timeout_s: float = 0.0) -> None:
-        """End the server without a connection to it. Idempotent."""
+        """Drain the server and end it; what takes longer than `timeout_s` is cut off. Idempotent."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             deadline = time.monotonic() + timeout_s
             while self._process.poll() is None and time.monotonic() < deadline:
-                time.sleep(POLL_S)
+                await asyncio.sleep(POLL_S)
         if self._process.poll() is None:
             # Its own children as well: each server has a session of its own.
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+        # Last: what it still answers while it drains comes by these connections.
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _health(self) -> tuple[str, str]:
@@ -166,7 +164,7 @@ class ChildServer:
 
 
 async def _body(receive: Receive) -> bytes:
-    chunks = []
+    chunks: list[bytes] = []
     while True:
         message = await receive()
         if message["type"] != "http.request":

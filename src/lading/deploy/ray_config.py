@@ -6,10 +6,12 @@ Pure: imports no Ray, and asks no cluster.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from lading.deploy.yamltext import Noted
 from lading.errors import InvalidSetting
+
+Fronts = Literal["EveryNode", "HeadOnly"]
 
 DEPLOYMENT = "lading"
 IMPORT_PATH = "lading.deploy.ray_serve:app"
@@ -38,7 +40,7 @@ class RayOptions:
     """What a person chooses; raises `InvalidSetting`.
 
     Replicas are added while each has more than ``in_flight`` requests, and removed again. ``host`` and
-    ``port`` are those of Serve's HTTP front, of which each node has one.
+    ``port`` are those of Serve's HTTP front, of which each node with a replica has one, or only the head.
     """
 
     name: str = DEPLOYMENT
@@ -48,6 +50,7 @@ class RayOptions:
     host: str = "127.0.0.1"
     port: int = 8000
     route: str = "/"
+    fronts: Fronts = "EveryNode"
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_replicas <= self.max_replicas:
@@ -60,7 +63,7 @@ class RayOptions:
 def config(replica: Replica, options: RayOptions) -> dict[str, Any]:
     """Return the Serve config, with comments."""
     return {
-        "proxy_location": Noted("EveryNode", "A client may ask any node that has a replica."),
+        "proxy_location": Noted(options.fronts, "EveryNode: a client may ask any node that has a replica."),
         "http_options": {
             "host": Noted(options.host, "Of this machine alone; 0.0.0.0 for all of its addresses."),
             "port": options.port,

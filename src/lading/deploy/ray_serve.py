@@ -24,7 +24,18 @@ from lading.errors import RunFailed, ServerUnavailable, one_line
 
 async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer by the server of the replica that this process is."""
+    if scope["type"] == "lifespan":
+        # Before there is a replica: what has to be started is started by its constructor.
+        await _begin_and_end(receive, send)
+        return
     await serve.get_replica_context().servable_object.server.answer(scope, receive, send)
+
+
+async def _begin_and_end(receive: Receive, send: Send) -> None:
+    """Tell an ASGI host that everything is ready when it begins, and when it ends."""
+    for moment in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{moment}.complete"})
 
 
 def _application() -> Any:
@@ -32,19 +43,17 @@ def _application() -> Any:
     return _answer
 
 
-@serve.deployment(name=DEPLOYMENT)
-@serve.ingress(_application)
 class LadingServer:
     """One replica: its server is a child process, so that what a model does cannot end this one."""
 
-    async def __init__(self, replica: dict[str, Any]) -> None:
+    async def __init__(self, replica: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it.
         chosen = Replica(**replica)
         self.server = ChildServer(chosen.refs, chosen.options())
         try:
             # Until this returns, Serve sends no request here; what it raises is shown by `serve status`.
             await self.server.until_ready()
         except BaseException:
-            self.server.end()
+            await self.server.stop(0)
             raise
 
     async def check_health(self) -> None:
@@ -56,9 +65,12 @@ class LadingServer:
         await self.server.stop(DRAIN_S)
 
 
+_DEPLOYMENT: Any = serve.deployment(name=DEPLOYMENT)(serve.ingress(_application)(LadingServer))
+
+
 def app(args: dict[str, Any]) -> serve.Application:
     """Build the application from the arguments of a Serve config (`ray_config.config`)."""
-    return LadingServer.bind(args)
+    return _DEPLOYMENT.bind(args)
 
 
 def run(replica: Replica, options: RayOptions, address: str = "") -> str:
@@ -84,7 +96,7 @@ def run(replica: Replica, options: RayOptions, address: str = "") -> str:
         try:
             serve.start(proxy_location=made["proxy_location"], http_options=made["http_options"])
             chosen = {name: value for name, value in deployment.items() if name != "name"}
-            bound = LadingServer.options(**chosen).bind(application["args"])
+            bound = _DEPLOYMENT.options(**chosen).bind(application["args"])
             serve.run(bound, name=options.name, route_prefix=application["route_prefix"])
         except (RayError, RuntimeError, TimeoutError) as error:
             hint = "`serve status` and the logs of its replicas, in /tmp/ray/session_latest/logs, say more"

@@ -53,6 +53,13 @@ if TYPE_CHECKING:
 @click.option(
     "--port", type=click.IntRange(1, 65_535), default=8000, show_default=True, help="Port of that front."
 )
+@click.option(
+    "--fronts",
+    type=click.Choice(["EveryNode", "HeadOnly"]),
+    default="EveryNode",
+    show_default=True,
+    help="Where Serve has a front: on every node with a replica, or on the head alone.",
+)
 @click.option("--apply", is_flag=True, help="Run it on the cluster instead of printing.")
 @click.option(
     "--ray-address",
@@ -73,7 +80,7 @@ def ray(model: Ref | Path | None, registry: str | None, **chosen: Any) -> None:
 
     if chosen["ray_address"] and not chosen["apply"]:
         raise click.UsageError("`--ray-address` needs `--apply`")
-    names = ("name", "min_replicas", "max_replicas", "in_flight", "host", "port")
+    names = ("name", "min_replicas", "max_replicas", "in_flight", "host", "port", "fronts")
     options = RayOptions(**{name: chosen[name] for name in names})
     replica = _replica(model, registry, chosen)
     if chosen["apply"]:
