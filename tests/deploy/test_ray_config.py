@@ -37,9 +37,19 @@ def test_the_config_is_yaml_with_its_reasons():
     assert "# Of this machine alone" in text
 
 
-@pytest.mark.parametrize(
-    "change", [{"min_replicas": 0}, {"min_replicas": 5}, {"route": "iris"}, {"route": "/iris/"}]
-)
+@pytest.mark.parametrize("route", ["iris", "/iris/", ""])
+def test_a_route_is_a_path(route):
+    with pytest.raises(InvalidSetting):
+        Replica(route=route)
+
+
+def test_an_application_below_a_path_is_a_server_that_knows_it():
+    replica = Replica(route="/iris")
+    assert replica.options()[-2:] == ["--root-path", "/iris"]
+    assert plain(config(replica, RayOptions()))["applications"][0]["route_prefix"] == "/iris"
+
+
+@pytest.mark.parametrize("change", [{"min_replicas": 0}, {"min_replicas": 5}])
 def test_what_serve_would_refuse_is_refused_here(change):
     with pytest.raises(InvalidSetting):
         RayOptions(**change)

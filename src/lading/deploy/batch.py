@@ -74,7 +74,7 @@ class BatchJob:
             hint = f"`--data-claim` names a PersistentVolumeClaim, which is at {DATA} in the pod"
             raise InvalidSetting("data of the run", expected="`s3://…`", found=f"`{place}`", hint=hint)
         if not f"{place}/".startswith(f"{DATA}/") or ".." in place.split("/"):
-            hint = f"the PersistentVolumeClaim `{self.claim}` is there in the pod"
+            hint = f"in the pod, `{self.claim}` is at {DATA}"
             raise InvalidSetting(
                 "data of the run", expected=f"a path below {DATA}", found=f"`{place}`", hint=hint
             )

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +48,15 @@ _HOP_BY_HOP = {b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encod
 class ChildServer:
     """A server of `refs`, or of the registry's releases without any; `options` are those of ``lading serve``.
 
+    Headers named by `without` are left out of its answers: a host writes them itself.
+
     It lives as long as this object is not stopped, and ends with this process.
     """
 
-    def __init__(self, refs: Sequence[str], options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, refs: Sequence[str], options: Sequence[str] = (), *, without: Iterable[bytes] = ()
+    ) -> None:
+        self._left_out = _HOP_BY_HOP | {b"date"} | set(without)
         # A short path: names of sockets may have about a hundred characters.
         self._folder = Path(tempfile.mkdtemp(prefix="lading-", dir="/tmp"))
         self._socket = self._folder / "server"
@@ -74,7 +79,7 @@ class ChildServer:
         Raises `ModelNotReady` with the server's reason if one has failed, `ServerUnavailable` if the server
         has ended. Waits while it loads, or while nothing is released: a host has a limit of its own.
         """
-        shown = ""
+        last = ""
         while True:
             self.check()
             health, reason = await self._health()
@@ -82,8 +87,8 @@ class ChildServer:
                 return
             if health == "failed":
                 raise ModelNotReady("the server", expected="to be ready", found=reason)
-            if reason != shown:
-                log.info("not ready: %s", shown := reason)
+            if reason != last:
+                log.info("not ready: %s", last := reason)
             await asyncio.sleep(POLL_S)
 
     def check(self) -> None:
@@ -99,11 +104,11 @@ class ChildServer:
         try:
             await self._connected().get("/v2/health/live", timeout=HEALTH_TIMEOUT_S)
         except httpx.HTTPError as error:
-            found = f"{type(error).__name__} after {HEALTH_TIMEOUT_S:g} s"
-            raise ServerUnavailable("the server", expected="an answer", found=found) from error
+            failure = f"{type(error).__name__}, within {HEALTH_TIMEOUT_S:g} s"
+            raise ServerUnavailable("the server", expected="an answer", found=failure) from error
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request under ASGI by what the server answers; nothing of either is changed."""
+        """Answer one request under ASGI by what the server answers; neither is changed."""
         if scope["type"] != "http":
             return
         body = await _body(receive)
@@ -118,7 +123,7 @@ class ChildServer:
         )
         response = await self._connected().send(request, stream=True)
         try:
-            kept = [header for header in response.headers.raw if header[0].lower() not in _HOP_BY_HOP]
+            kept = [header for header in response.headers.raw if header[0].lower() not in self._left_out]
             await send({"type": "http.response.start", "status": response.status_code, "headers": kept})
             # As it was sent: it may be compressed, and its length is of those bytes.
             content = b"".join([chunk async for chunk in response.aiter_raw()])
@@ -148,8 +153,8 @@ class ChildServer:
             response = await self._connected().get("/health", timeout=HEALTH_TIMEOUT_S)
         except (httpx.ConnectError, httpx.TimeoutException):
             return "starting", "the server does not listen yet"
-        shown = response.json()
-        return shown["health"], shown.get("reason", "")
+        answer = response.json()
+        return answer["health"], answer.get("reason", "")
 
     def _connected(self) -> httpx.AsyncClient:
         # Made in the loop that uses it. Without a limit in time: the server answers when its own has passed.

@@ -22,25 +22,32 @@ SHUTDOWN_S = 40.0
 
 @dataclass(frozen=True, kw_only=True)
 class Replica:
-    """What each replica serves: `refs`, or the registry's releases without any. `cpus` are its threads."""
+    """What each replica serves, below `route`: `refs`, or the registry's releases. `cpus` are its threads."""
 
     refs: tuple[str, ...] = ()
     registry: str = ""
     cpus: int = 1
     allow: str = "none"
+    route: str = "/"
+
+    def __post_init__(self) -> None:
+        if not self.route.startswith("/") or (self.route.endswith("/") and self.route != "/"):
+            raise InvalidSetting("route", expected="`/` or a path such as `/iris`", found=f"`{self.route}`")
 
     def options(self) -> list[str]:
         """Return the options of its ``lading serve``."""
         registry = ["--registry", self.registry] if self.registry else []
-        return ["--threads", str(self.cpus), "--allow", self.allow, *registry]
+        root = ["--root-path", self.route] if self.route != "/" else []
+        return ["--threads", str(self.cpus), "--allow", self.allow, *registry, *root]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RayOptions:
     """What a person chooses; raises `InvalidSetting`.
 
-    Replicas are added while each has more than ``in_flight`` requests, and removed again. ``host`` and
-    ``port`` are those of Serve's HTTP front, of which each node with a replica has one, or only the head.
+    Replicas are added while each has more than ``in_flight`` requests, and removed once they have had fewer
+    for ``remove_after_s``. ``host`` and ``port`` are those of Serve's HTTP front, of which each node with a
+    replica has one, or only the head.
     """
 
     name: str = DEPLOYMENT
@@ -49,15 +56,13 @@ class RayOptions:
     in_flight: float = 4.0
     host: str = "127.0.0.1"
     port: int = 8000
-    route: str = "/"
     fronts: Fronts = "EveryNode"
+    remove_after_s: float = 120.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_replicas <= self.max_replicas:
-            found = f"{self.min_replicas} to {self.max_replicas}"
-            raise InvalidSetting("replicas", expected="at least 1, and at most no less", found=found)
-        if not self.route.startswith("/") or (self.route.endswith("/") and self.route != "/"):
-            raise InvalidSetting("route", expected="`/` or a path such as `/iris`", found=f"`{self.route}`")
+            chosen = f"{self.min_replicas} to {self.max_replicas}"
+            raise InvalidSetting("replicas", expected="at least 1, and at most no less", found=chosen)
 
 
 def config(replica: Replica, options: RayOptions) -> dict[str, Any]:
@@ -71,7 +76,7 @@ def config(replica: Replica, options: RayOptions) -> dict[str, Any]:
         "applications": [
             {
                 "name": options.name,
-                "route_prefix": options.route,
+                "route_prefix": replica.route,
                 "import_path": IMPORT_PATH,
                 "args": {**asdict(replica), "refs": list(replica.refs)},
                 "deployments": [deployment(replica, options)],
@@ -93,7 +98,7 @@ def deployment(replica: Replica, options: RayOptions) -> dict[str, Any]:
             "max_replicas": options.max_replicas,
             "target_ongoing_requests": Noted(options.in_flight, "Per replica; more of them add replicas."),
             "upscale_delay_s": 5.0,
-            "downscale_delay_s": Noted(120.0, "A short lull takes no replica away."),
+            "downscale_delay_s": Noted(options.remove_after_s, "A short lull takes no replica away."),
         },
         "ray_actor_options": {
             "num_cpus": Noted(replica.cpus, "As many threads has the model."),

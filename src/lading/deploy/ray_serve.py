@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
 from typing import Any
 
@@ -20,6 +21,10 @@ from lading.deploy.child_server import ChildServer, Receive, Scope, Send
 from lading.deploy.ray_config import DEPLOYMENT, DRAIN_S, RayOptions, Replica, config
 from lading.deploy.yamltext import plain
 from lading.errors import RunFailed, ServerUnavailable, one_line
+
+_ERROR = re.compile(r"lading\.errors\.\w+: (.+)")
+_OF_SERVE = (b"x-request-id",)
+"""Serve reads this header, or makes it, and writes it into every answer, as the server does."""
 
 
 async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +53,7 @@ class LadingServer:
 
     async def __init__(self, replica: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it.
         chosen = Replica(**replica)
-        self.server = ChildServer(chosen.refs, chosen.options())
+        self.server = ChildServer(chosen.refs, chosen.options(), without=_OF_SERVE)
         try:
             # Until this returns, Serve sends no request here; what it raises is shown by `serve status`.
             await self.server.until_ready()
@@ -100,10 +105,17 @@ def run(replica: Replica, options: RayOptions, address: str = "") -> str:
             serve.run(bound, name=options.name, route_prefix=application["route_prefix"])
         except (RayError, RuntimeError, TimeoutError) as error:
             hint = "`serve status` and the logs of its replicas, in /tmp/ray/session_latest/logs, say more"
-            found = one_line(error)
-            raise RunFailed(
-                f"application `{options.name}`", expected="to run", found=found, hint=hint
-            ) from error
+            where, failure = f"application `{options.name}`", _reason(options.name) or one_line(error)
+            raise RunFailed(where, expected="to run", found=failure, hint=hint) from error
         finally:
             ray.shutdown()
-    return f"http://{options.host}:{options.port}{options.route}"
+    return f"http://{options.host}:{options.port}{replica.route}"
+
+
+def _reason(name: str) -> str:
+    """Return why a replica of the application has failed, in lading's words; empty if Serve has none of them."""
+    application = serve.status().applications.get(name)
+    messages = [each.message for each in application.deployments.values()] if application else []
+    # Serve has it as the text of a traceback, which ends with the error.
+    reasons = [match for message in messages for match in _ERROR.findall(message)]
+    return reasons[-1] if reasons else ""

@@ -11,6 +11,7 @@ import click
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import BundleType, allow_option, json_option, open_registry, registry_option
+from lading.cli.ui.plan_options import DurationType
 from lading.errors import missing_extra
 from lading.ref import Ref
 from lading.settings import registry_url
@@ -46,12 +47,24 @@ if TYPE_CHECKING:
     metavar="NUMBER",
     help="Requests in flight per replica above which Serve adds one.",
 )
+@click.option(
+    "--remove-after",
+    "remove_after_s",
+    type=DurationType(),
+    default="2m",
+    show_default=True,
+    metavar="TIME",
+    help="How long there must be less before Serve removes one.",
+)
 @click.option("--cpus", type=click.IntRange(min=1), default=1, show_default=True, help="CPUs per replica.")
 @click.option(
     "--host", default="127.0.0.1", show_default=True, metavar="HOST", help="Where each node's front listens."
 )
 @click.option(
     "--port", type=click.IntRange(1, 65_535), default=8000, show_default=True, help="Port of that front."
+)
+@click.option(
+    "--route", default="/", show_default=True, metavar="PATH", help="Path that all of its paths begin with."
 )
 @click.option(
     "--fronts",
@@ -74,13 +87,13 @@ def ray(model: Ref | Path | None, registry: str | None, **chosen: Any) -> None:
     """Write the Ray Serve config of an application whose replicas are whole servers; Serve scales them.
 
     Every node needs lading with the extra `ray`. Without a model, replicas follow the releases of the
-    registry; DIR must be there on every node. A replica is ready once it has replayed the golden samples.
+    registry; DIR must exist on every node. A replica is ready once it has replayed the golden samples.
     """
     from lading.deploy.ray_config import RayOptions
 
     if chosen["ray_address"] and not chosen["apply"]:
         raise click.UsageError("`--ray-address` needs `--apply`")
-    names = ("name", "min_replicas", "max_replicas", "in_flight", "host", "port", "fronts")
+    names = ("name", "min_replicas", "max_replicas", "in_flight", "host", "port", "fronts", "remove_after_s")
     options = RayOptions(**{name: chosen[name] for name in names})
     replica = _replica(model, registry, chosen)
     if chosen["apply"]:
@@ -103,7 +116,11 @@ def _replica(model: Ref | Path | None, registry: str | None, chosen: dict[str, A
     allow = this_host(chosen["allow"]).allow
     needs_registry = not isinstance(model, Path)
     return Replica(
-        refs=refs, registry=_shared(registry) if needs_registry else "", cpus=chosen["cpus"], allow=allow
+        refs=refs,
+        registry=_shared(registry) if needs_registry else "",
+        cpus=chosen["cpus"],
+        allow=allow,
+        route=chosen["route"],
     )
 
 
