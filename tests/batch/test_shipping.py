@@ -6,13 +6,28 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from lading.batch.inputs import find_inputs
-from lading.batch.shipping import bundle_bytes, check_input, check_shared, shared_mark, unpacked
+from lading.batch.plan import make_plan
+from lading.batch.shipping import (
+    Shipment,
+    Station,
+    bundle_bytes,
+    check_input,
+    check_libraries,
+    check_shared,
+    libraries,
+    shared_mark,
+    unpacked,
+)
+from lading.batch.work import Work
 from lading.bundle import Bundle
-from lading.errors import BundleError, DigestMismatch, NotSupported, RegistryUnavailable
+from lading.errors import BodyInvalid, BundleError, DigestMismatch, NotSupported, RegistryUnavailable
+from lading.runtime.python.host import DEFAULT_HOST
 
 # Says whether this process was the one that fetched.
 WORKER = """
@@ -121,3 +136,60 @@ def test_an_input_that_a_machine_does_not_see_is_named(parquet):
     path.unlink()
     with pytest.raises(NotSupported, match="storage that every machine mounts"):
         check_input(file)
+
+
+@pytest.fixture
+def shipped(tmp_path, iris, parquet, monkeypatch):
+    """Return a run as another machine gets it, and the tar of its bundle."""
+    monkeypatch.setenv("LADING_CACHE", str(tmp_path / "cache"))
+    files = find_inputs([parquet("rows.parquet", 100)]).files
+    plan = make_plan(files, iris.digest, "iris", iris.manifest.signature, ())
+    parts = tmp_path / "out" / ".lading" / "parts"
+    parts.mkdir(parents=True)
+    # The folder of the bundle is none that another machine would have.
+    work = Work(tmp_path / "elsewhere", iris.digest, plan, parts, DEFAULT_HOST)
+    with shared_mark(parts) as mark:
+        yield Shipment(work, mark, libraries()), bundle_bytes(iris.path, iris.digest)
+
+
+def test_a_station_scores_what_was_shipped_to_it_without_the_folder_of_the_bundle(shipped, iris, tmp_path):
+    shipment, tar = shipped
+    (task,) = shipment.work.plan.tasks
+    station = Station(shipment, lambda: io.BytesIO(tar))
+    kind, done = station.answer(task)
+    station.close()
+    assert kind == "done"
+    here = replace(shipment.work, bundle=iris.path).scorer()
+    assert here.score(task, tmp_path / "here") == done
+    here.close()
+
+
+def test_a_station_refuses_what_it_does_not_see_and_answers_what_fails_anywhere(shipped):
+    shipment, tar = shipped
+    (task,) = shipment.work.plan.tasks
+    path = Path(shipment.work.plan.files[0].path)
+    station = Station(shipment, lambda: io.BytesIO(tar))
+    path.write_bytes(b"x" * path.stat().st_size)
+    kind, error = station.answer(task)
+    assert (kind, type(error)) == ("failed", BodyInvalid)
+    path.unlink()
+    kind, error = station.answer(task)
+    assert (kind, type(error)) == ("refused", NotSupported)
+    station.close()
+
+
+def test_no_station_opens_where_the_output_is_another_folder(shipped):
+    shipment, tar = shipped
+    shipment.mark.unlink()
+    with pytest.raises(NotSupported, match="the folder of the run"):
+        Station(shipment, lambda: io.BytesIO(tar))
+
+
+def test_a_library_of_another_version_is_refused_with_both():
+    check_libraries(libraries())
+    here = libraries()["pyarrow"]
+    match = rf"`pyarrow` on `.*`: expected version 1.0, as where the run was started, found version {here}"
+    with pytest.raises(NotSupported, match=match):
+        check_libraries({**libraries(), "pyarrow": "1.0"})
+    with pytest.raises(NotSupported, match=r"expected version 2.0, .*found none"):
+        check_libraries({"no-such-package": "2.0"})

@@ -1,6 +1,6 @@
 """A real Ray cluster of several machines on this one, in a network and a process table of its own.
 
-Ray listens on all addresses whatever it is told; here these are those of a loopback that nobody else has.
+Ray listens on all addresses, whatever its settings; here those are of a loopback that nobody else has.
 """
 
 from __future__ import annotations

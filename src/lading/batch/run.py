@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -87,17 +87,9 @@ def run_batch(
         left = [task for task in plan.tasks if task.part not in done]
         work = Work(bundle.path, bundle.digest, plan, ledger.parts, python, options.address)
         recorder.scored(done.values(), before=True)
-        refused = []
         # Closed at once where the run is given up: what keeps the error would keep the processes.
         with closing(score(work, left, options.processes)) as answers:
-            for each in answers:
-                if isinstance(each, Refused):
-                    refused.append(each)
-                else:
-                    ledger.record(each)
-                    done[each.part] = each
-                    _check_rejected(done, options.max_rejected)
-                    recorder.scored([each])
+            refused = _collect(answers, done, ledger, recorder, options.max_rejected)
         seconds = time.monotonic() - began
         # Somebody may have written to a file while it was read.
         _check_unchanged(inputs)
@@ -119,6 +111,26 @@ def run_batch(
         seconds=seconds if left else 0.0,
         rows_per_s=rows_now / seconds if left and seconds else 0.0,
     )
+
+
+def _collect(
+    answers: Iterable[Done | Refused],
+    done: dict[str, Done],
+    ledger: Ledger,
+    recorder: Recorder,
+    max_rejected: float | None,
+) -> list[Refused]:
+    """Write parts down as they are done, and add them to `done`; return the machines that were refused."""
+    refused = []
+    for each in answers:
+        if isinstance(each, Refused):
+            refused.append(each)
+            continue
+        ledger.record(each)
+        done[each.part] = each
+        _check_rejected(done, max_rejected)
+        recorder.scored([each])
+    return refused
 
 
 def _planned(bundle: Bundle, inputs: Inputs, options: Options, model: str) -> Plan:

@@ -62,8 +62,8 @@ class Station:
     def answer(self, task: Task) -> tuple[str, Done | LadingError]:
         """Score a task into the folder of the run; return a kind and its value.
 
-        "done"; "refused", if this machine does not see what the task reads; "failed", for what would fail on
-        any other machine as well. Raises what is no error of lading, such as a disk that fails.
+        "done"; "refused", if this machine does not see what the task reads; "failed", if any other machine
+        would fail as well. Raises what is no error of lading, such as that of a disk.
         """
         try:
             check_input(self._work.plan.files[task.file])
@@ -99,10 +99,10 @@ def check_libraries(expected: Mapping[str, str]) -> None:
     here = libraries()
     for name, wanted in expected.items():
         if here.get(name) != wanted:
-            found = f"version {here[name]}" if here.get(name) else "none"
+            actual = f"version {here[name]}" if here.get(name) else "none"
             where, hint = f"`{name}` on `{machine()}`", "install the same versions on all machines"
             expected_text = f"version {wanted}, as where the run was started"
-            raise NotSupported(where, expected=expected_text, found=found, hint=hint)
+            raise NotSupported(where, expected=expected_text, found=actual, hint=hint)
 
 
 def bundle_bytes(bundle: Path, digest: str) -> bytes:

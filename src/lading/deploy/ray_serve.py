@@ -6,21 +6,17 @@ samples on its node. Starts no cluster. gRPC is not passed on: Serve's front for
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
 import re
-import sys
 from typing import Any
 
-import ray
 from ray import serve
 from ray.exceptions import RayError
 
+from lading.batch.on_ray.cluster import connected
 from lading.deploy.child_server import ChildServer, Receive, Scope, Send
 from lading.deploy.ray_config import DEPLOYMENT, DRAIN_S, RayOptions, Replica, config
 from lading.deploy.yamltext import plain
-from lading.errors import RunFailed, ServerUnavailable, one_line
+from lading.errors import RunFailed, one_line
 
 _ERROR = re.compile(r"lading\.errors\.\w+: (.+)")
 _OF_SERVE = (b"x-request-id",)
@@ -87,33 +83,21 @@ def run(replica: Replica, options: RayOptions, address: str = "") -> str:
     made = plain(config(replica, options))
     (application,) = made["applications"]
     (deployment,) = application["deployments"]
-    at = address or os.environ.get("RAY_ADDRESS") or "auto"
-    # Ray prints to where commands write their data.
-    with contextlib.redirect_stdout(sys.stderr):
-        try:
-            ray.init(at, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
-            where = "the Ray cluster of this machine" if at == "auto" else f"the Ray cluster at `{at}`"
-            hint = "start one with `ray start --head`, or name another with `--ray-address` or `RAY_ADDRESS`"
-            raise ServerUnavailable(
-                where, expected="one that answers", found=one_line(error), hint=hint
-            ) from error
+    with connected(address):
         try:
             serve.start(proxy_location=made["proxy_location"], http_options=made["http_options"])
             chosen = {name: value for name, value in deployment.items() if name != "name"}
             bound = _DEPLOYMENT.options(**chosen).bind(application["args"])
             serve.run(bound, name=options.name, route_prefix=application["route_prefix"])
         except (RayError, RuntimeError, TimeoutError) as error:
-            hint = "`serve status` and the logs of its replicas, in /tmp/ray/session_latest/logs, say more"
+            hint = "`serve status` and the logs of the replicas, in /tmp/ray/session_latest/logs, say more"
             where, failure = f"application `{options.name}`", _reason(options.name) or one_line(error)
             raise RunFailed(where, expected="to run", found=failure, hint=hint) from error
-        finally:
-            ray.shutdown()
     return f"http://{options.host}:{options.port}{replica.route}"
 
 
 def _reason(name: str) -> str:
-    """Return why a replica of the application has failed, in lading's words; empty if Serve has none of them."""
+    """Return why a replica has failed, in lading's words; empty if Serve has none of them."""
     application = serve.status().applications.get(name)
     messages = [each.message for each in application.deployments.values()] if application else []
     # Serve has it as the text of a traceback, which ends with the error.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_actors_write_the_bytes_of_one_process(names, tmp_path, start, locally):
     expected = {name: locally(case) for name, case in cases.items()}
     begun = start(*((case, tmp_path / f"ray-{name}") for name, case in cases.items()))
     reports = begun.reports()
-    for (name, case), report in zip(cases.items(), reports, strict=True):
+    for name, report in zip(cases, reports, strict=True):
         assert "error" not in report, (name, report)
         assert report["refused"] == []
         assert files(tmp_path / f"ray-{name}") == expected[name], name
@@ -101,7 +102,7 @@ def test_the_parts_of_a_machine_that_is_lost_are_scored_elsewhere(
 
 @pytest.mark.slow
 @pytest.mark.wide
-def test_a_run_whose_driver_was_killed_goes_on_and_an_actor_that_wakes_up_late_changes_nothing(
+def test_a_run_whose_driver_was_killed_goes_on_and_its_late_actor_changes_nothing(
     tmp_path, long_case, start, locally
 ):
     first = start((long_case, tmp_path / "out"))
@@ -109,7 +110,9 @@ def test_a_run_whose_driver_was_killed_goes_on_and_an_actor_that_wakes_up_late_c
     kill(first.process)
     (report,) = start((long_case, tmp_path / "out")).reports()
     assert report["resumed"] == PARTS - 1
-    os.kill(late, signal.SIGCONT)
+    # It wakes up beside the run that is whole, if Ray has not ended it by force.
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(late, signal.SIGCONT)
     wait_until(lambda: not Path(f"/proc/{late}").exists(), 60)
     assert files(tmp_path / "out") == locally(long_case)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,14 +19,13 @@ from ray.exceptions import RayError
 
 from lading.batch.on_ray.actor import Actor, sent_by_value
 from lading.batch.on_ray.cluster import connected
+from lading.batch.on_ray.standing import Standing
 from lading.batch.plan import Task
 from lading.batch.scoring import Done
 from lading.batch.shipping import Shipment, bundle_bytes, libraries, shared_mark
 from lading.batch.work import Refused, Work
 from lading.errors import LadingError, RunFailed, ServerUnavailable, one_line
 
-_TRIES = 3
-_MOST_UNPLACED = 10
 _PATIENCE_S = 30.0
 _CLOSE_S = 5.0
 
@@ -71,13 +70,11 @@ class _Pool:
         self._references = [shipment, tar]
         self._processes = processes
         self._left: deque[Task] = deque()
-        self._tries: Counter[str] = Counter()
         # By what is waited for: each has one answer outstanding.
         self._members: dict[Any, _Member] = {}
         self._closing: list[Any] = []
-        self._refused: dict[str, tuple[str, LadingError]] = {}
-        self._proved: set[str] = set()
-        self._ended: Counter[str] = Counter()
+        self._standing = Standing()
+        # Not restarted by Ray: a new process has to prove itself first, and may be on another machine.
         self._class = ray.remote(num_cpus=1, max_restarts=0)(Actor)
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Done | Refused]:
@@ -88,7 +85,7 @@ class _Pool:
             ready, _ = ray.wait(list(self._members), timeout=_PATIENCE_S)
             for answer in ready:
                 yield from self._take(answer)
-            if not ready and not self._scoring():
+            if not ready and not any(member.node for member in self._members.values()):
                 log.warning("no machine of the Ray cluster has had a free CPU for %.0f s", _PATIENCE_S)
             self._check_left()
 
@@ -97,29 +94,20 @@ class _Pool:
 
     def _grow(self) -> None:
         """Ask for as many actors as there is work for."""
-        most = self._processes or max(1, int(sum(self._usable().values())))
+        most = self._processes or max(1, int(sum(self._standing.usable(ray.nodes()).values())))
         while len(self._members) < min(most, len(self._left) + self._scoring()):
             # Ray chooses the machine, so that its autoscaler may bring one; those refused are left out.
-            selector = {"ray.io/node-id": f"!in({','.join(self._refused)})"} if self._refused else None
+            selector = self._standing.selector()
             actor = self._class.options(scheduling_strategy="SPREAD", label_selector=selector).remote()
             self._members[actor.where.remote()] = _Member(actor)
 
-    def _usable(self) -> dict[str, float]:
-        """Return the machines that may score, each with its CPUs."""
-        return {
-            node["NodeID"]: node["Resources"]["CPU"]
-            for node in ray.nodes()
-            if node["Alive"] and node["Resources"].get("CPU", 0) >= 1 and node["NodeID"] not in self._refused
-        }
-
     def _check_left(self) -> None:
         """Raise the last refusal if no machine is left that may score."""
-        if not self._refused or any(member.node in self._proved for member in self._members.values()):
+        refusal = self._standing.refusal()
+        if refusal is None or any(self._standing.has_proved(each.node) for each in self._members.values()):
             return
-        if not self._usable():
-            name, error = list(self._refused.values())[-1]
-            text = f"no machine of the cluster is left; this was `{name}`"
-            raise error.with_hint(f"{error.hint}; {text}" if error.hint else text)
+        if not self._standing.usable(ray.nodes()):
+            raise refusal
 
     def _take(self, answer: Any) -> Iterator[Done | Refused]:
         """Take the answer of an actor, and have it go on."""
@@ -132,19 +120,20 @@ class _Pool:
         if kind == "placed":
             self._place(member, *value)
         elif kind == "opened":
-            self._proved.add(member.node)
+            self._standing.prove(member.node)
             self._next(member)
         elif kind == "refused":
             yield from self._refuse(member, value)
         elif kind == "failed":
             raise value
         else:
-            yield value
+            # It goes on while the driver writes down what it has done.
             self._next(member)
+            yield value
 
     def _place(self, member: _Member, node: str, name: str) -> None:
-        self._ended[""] = 0
-        if node in self._refused:  # Since the actor was asked for.
+        self._standing.place()
+        if self._standing.is_refused(node):  # Since the actor was asked for.
             ray.kill(member.actor)
             return
         member.node, member.name = node, f"{name} ({node[:8]})"
@@ -156,7 +145,7 @@ class _Pool:
             self._closing.append(member.actor.close.remote())
             return
         member.task = self._left.popleft()
-        self._tries[member.task.part] += 1
+        self._standing.begin(member.task.part)
         self._members[member.actor.score.remote(member.task)] = member
 
     def _refuse(self, member: _Member, reason: object) -> Iterator[Refused]:
@@ -164,46 +153,28 @@ class _Pool:
         ray.kill(member.actor)
         if member.task is not None:
             self._left.appendleft(member.task)
-            self._tries[member.task.part] -= 1
-        if member.node in self._refused:
-            return
+            self._standing.take_back(member.task.part)
         error = reason if isinstance(reason, LadingError) else None
         if error is None:
             where, expected = f"machine `{member.name}`", "what scores to load"
             hint = "install lading there with the extra `ray`, in the versions of the other machines"
             error = RunFailed(where, expected=expected, found=str(reason), hint=hint)
-        self._refused[member.node] = member.name, error
-        yield Refused(member.name, error.message)
+        if self._standing.refuse(member.node, member.name, error):
+            yield Refused(member.name, error.message)
 
     def _lost(self, member: _Member, error: RayError) -> Iterator[Refused]:
         """Have others do what an actor that has ended was at."""
         # It may only be out of reach; what it still writes has the same bytes.
         ray.kill(member.actor)
         if member.task is None:
-            yield from self._lost_early(member, error)
+            reason = self._standing.lose_early(member.node, member.name, one_line(error))
+            if reason is not None:
+                yield from self._refuse(member, reason)
             return
-        if self._tries[member.task.part] >= _TRIES:
-            raise RunFailed(
-                f"part `{member.task.part}`",
-                expected="a process that scores it",
-                found=f"{_TRIES} that ended ({one_line(error)})",
-                hint="is it out of memory? fewer `--processes` need less",
-            )
+        self._standing.lose(member.task.part, one_line(error))
         log.warning("a process on %s has ended; part %s is scored again", member.name, member.task.part)
         # First of all, so that a part that ends every process is found out soon.
         self._left.appendleft(member.task)
-
-    def _lost_early(self, member: _Member, error: RayError) -> Iterator[Refused]:
-        """Count processes that end before their first row: a broken library may end them, too."""
-        self._ended[member.node] += 1
-        ended = self._ended[member.node]
-        if not member.node and ended >= _MOST_UNPLACED:
-            where, expected = "the Ray cluster", "processes that start"
-            raise RunFailed(where, expected=expected, found=f"{ended} that ended ({one_line(error)})")
-        if member.node and member.node not in self._proved and ended >= _TRIES:
-            where, expected = f"machine `{member.name}`", "a process that loads the model"
-            found = f"{ended} that ended ({one_line(error)})"
-            yield from self._refuse(member, RunFailed(where, expected=expected, found=found))
 
     def close(self) -> None:
         """End all actors."""

@@ -33,9 +33,9 @@ def connected(address: str) -> Iterator[None]:
     except (OSError, RuntimeError, ValueError) as error:
         where = "the Ray cluster of this machine" if at == "auto" else f"the Ray cluster at `{at}`"
         hint = "start one with `ray start --head`, or name another with `--ray-address` or `RAY_ADDRESS`"
-        found = one_line(error)
-        raise ServerUnavailable(where, expected="one that answers", found=found, hint=hint) from error
-    # Ray prints what becomes of its processes, also while it ends, to where commands write their data.
+        reason = one_line(error)
+        raise ServerUnavailable(where, expected="one that answers", found=reason, hint=hint) from error
+    # Ray prints how its processes end, also while it shuts down, to where commands write their data.
     with redirect_stdout(sys.stderr):
         try:
             yield
