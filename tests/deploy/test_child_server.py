@@ -95,6 +95,28 @@ def test_one_that_cannot_reproduce_its_golden_samples_is_never_ready(tmp_path):
     asyncio.run(story())
 
 
+def test_a_request_to_one_that_has_ended_is_answered_503_and_its_host_learns_of_it(tmp_path):
+    bundle = linear_bundle(tmp_path / "iris")
+
+    async def story() -> None:
+        server = ChildServer([str(bundle.path)])
+        try:
+            await server.until_ready()
+            os.kill(server.pid, signal.SIGKILL)
+            status, headers, body = await ask(server, "POST", "/predict", json.dumps(ROW).encode())
+            assert (status, headers[b"retry-after"], "ask again" in json.loads(body)["error"]) == (
+                503,
+                b"1",
+                True,
+            )
+            with pytest.raises(ServerUnavailable, match="SIGKILL"):
+                await server.check_alive()
+        finally:
+            await server.stop(0)
+
+    asyncio.run(story())
+
+
 def test_one_that_names_nothing_ends_and_says_so(tmp_path):
     async def story() -> None:
         server = ChildServer(["iris:9"], ["--registry", str(tmp_path / "registry")])

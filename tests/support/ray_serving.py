@@ -17,7 +17,8 @@ PORT = 8000
 URL = f"http://127.0.0.1:{PORT}"
 RETRIES = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
-    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response junk-response",
+    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response junk-response 503",
+    "RAY_SERVE_HAPROXY_RETRIES": "10",
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "262144",
 }
 """What the machines of the guide are started with: a front that asks another replica if one has ended."""

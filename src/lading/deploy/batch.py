@@ -82,6 +82,7 @@ class BatchJob:
 
 def batch_manifests(work: Workload, job: BatchJob) -> list[Any]:
     """Return the namespace, the network policy, and the Job or CronJob."""
+    # In the order to apply them: pods must not start before the policy that limits them.
     made = cron_job(work, job) if job.schedule else single_job(work, job)
     return [namespace(work), network_policy(work), made]
 
@@ -91,6 +92,7 @@ def batch_name(model: str) -> str:
     name = f"{object_name(model)}-batch"
     if len(name) <= _MOST_NAME:
         return name
+    # As in `object_name`: the hash keeps apart what was made alike.
     similar = re.sub(r"[^a-z0-9]+", "-", model).strip("-")[:34].rstrip("-")
     return f"m-{similar}-{hashlib.sha256(model.encode()).hexdigest()[:8]}-batch"
 
@@ -221,6 +223,7 @@ def _container(work: Workload, job: BatchJob) -> dict[str, Any]:
             [{"secretRef": {"name": work.options.secret}}],
             "Registry, store and `s3://` with their credentials: never in this file.",
         )
+    # Writable even if the claim is only read from: one claim may hold both inputs and output.
     data = {"name": "data", "mountPath": DATA}
     return {
         **container,
@@ -236,6 +239,7 @@ def _arguments(work: Workload, job: BatchJob) -> list[Any]:
         why = "The Job's name: what is tried again goes on in its folder, and the next run has another."
         output = Noted(f"{job.output.rstrip('/')}/$({RUN_VARIABLE})", why)
     inputs = [part for place in job.inputs for part in ("--input", place)]
+    # A pod has no CPU limit: by default there would be a process for each core of the node.
     processes = [] if "--processes" in job.options else ["--processes", str(work.options.cpus)]
     bundle = f"{BUNDLES}/{work.model}"
     return ["batch", "run", bundle, *inputs, "--output", output, *processes, *job.options]

@@ -39,6 +39,8 @@ _WITH_PARENT = (
     "from lading.cli import main; sys.exit(main(sys.argv[1:]))"
 )
 """``python -m lading``, but it ends with the thread that has started it."""
+_JSON = [(b"content-type", b"application/json"), (b"retry-after", b"1")]
+_ENDED = b'{"error":"the server of this replica has ended: ask again"}'
 _ORIGIN = "http://server"
 """Of the socket, which has no name; requests that are passed on keep the `host` that they came for."""
 _HOP_BY_HOP = {b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
@@ -108,9 +110,13 @@ class ChildServer:
             raise ServerUnavailable("the server", expected="an answer", found=failure) from error
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request under ASGI by what the server answers; neither is changed."""
+        """Answer one request under ASGI by what the server answers; neither is changed.
+
+        503 if the server ends before it has answered: a host, or its front, may ask another one.
+        """
         if scope["type"] != "http":
             return
+        # Whole, because the server wants its length; it refuses what is too large by itself.
         body = await _body(receive)
         url = scope.get("root_path", "") + scope["path"]
         raw = scope.get("raw_path") or url.encode()
@@ -121,7 +127,13 @@ class ChildServer:
             headers=[header for header in scope["headers"] if header[0].lower() not in _HOP_BY_HOP],
             content=body,
         )
-        response = await self._connected().send(request, stream=True)
+        try:
+            response = await self._connected().send(request, stream=True)
+        except httpx.TransportError as error:
+            log.warning("the server has not answered: %s", type(error).__name__)
+            await send({"type": "http.response.start", "status": 503, "headers": _JSON})
+            await send({"type": "http.response.body", "body": _ENDED})
+            return
         try:
             kept = [header for header in response.headers.raw if header[0].lower() not in self._left_out]
             await send({"type": "http.response.start", "status": response.status_code, "headers": kept})

@@ -97,12 +97,14 @@ def deployment(replica: Replica, options: RayOptions) -> dict[str, Any]:
             "min_replicas": options.min_replicas,
             "max_replicas": options.max_replicas,
             "target_ongoing_requests": Noted(options.in_flight, "Per replica; more of them add replicas."),
+            # Serve's own 30 s suit models that take minutes to load.
             "upscale_delay_s": 5.0,
             "downscale_delay_s": Noted(options.remove_after_s, "A short lull takes no replica away."),
         },
         "ray_actor_options": {
             "num_cpus": Noted(replica.cpus, "As many threads has the model."),
         },
+        # A server that computes for long answers its health all the same, but a busy node may be slow.
         "health_check_period_s": 5.0,
         "health_check_timeout_s": 15.0,
         "graceful_shutdown_timeout_s": Noted(

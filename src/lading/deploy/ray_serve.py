@@ -80,6 +80,7 @@ def run(replica: Replica, options: RayOptions, address: str = "") -> str:
     One of the same name is replaced, a few replicas at a time. Raises `ServerUnavailable` without a cluster,
     `RunFailed` if a replica does not become ready.
     """
+    # The same config that is printed, so that both ways make the same application.
     made = plain(config(replica, options))
     (application,) = made["applications"]
     (deployment,) = application["deployments"]

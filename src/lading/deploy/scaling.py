@@ -78,6 +78,7 @@ def _of_pods(name: str, average: str) -> dict[str, Any]:
 def _scaled_object(work: Workload, target: dict[str, Any]) -> Any:
     scaling = work.options.scaling
     least = _least(work)
+    # Counts only for the step from the last pod to none; above that, the autoscaler that KEDA makes decides.
     asleep = {"cooldownPeriod": Noted(COOLDOWN_S, "Without a request for so long, the last pod goes too.")}
     if least == 0:
         least = Noted(0, "Requests that come to no pod are not kept: a gateway answers them 503 meanwhile.")
@@ -113,6 +114,7 @@ def _triggers(work: Workload) -> list[Any]:
         {"type": "cpu", "metricType": "Utilization", "metadata": {"value": str(CPU_PERCENT)}},
     ]
     if scaling.wake_query:
+        # A threshold that is never reached: this query decides between none and one, and nothing more.
         wake = _query(scaling.wake_query, 1_000_000, scaling.prometheus, "AverageValue")
         why = "Only wakes: above 0 there is a pod, and the triggers above say how many more."
         triggers.append(Noted(wake, why))

@@ -87,6 +87,7 @@ class ScalingLine:
 
         if self.scale_by != "keda" and (self.prometheus or self.wake_query):
             raise click.UsageError("`--prometheus` and `--wake-query` need `--autoscale keda`")
+        # The defaults are those of `Scaling` alone: here None says that nothing was written.
         chosen = {"by": self.scale_by, "min_pods": self.min_replicas, "max_pods": self.max_replicas}
         written: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
         return Scaling(**written, prometheus=self.prometheus, wake_query=self.wake_query)

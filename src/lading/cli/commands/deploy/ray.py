@@ -127,6 +127,7 @@ def _replica(model: Ref | Path | None, registry: str | None, chosen: dict[str, A
 def _shared(registry: str | None) -> str:
     """Return the registry for the replicas; empty if that would show its password to all of the cluster."""
     url = registry_url(registry)
+    # A folder, which all nodes must share; they may have another working directory.
     if "://" not in url:
         return str(Path(url).resolve())
     if urlsplit(url).password is None:
