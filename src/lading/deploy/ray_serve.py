@@ -33,7 +33,7 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _begin_and_end(receive: Receive, send: Send) -> None:
-    """Tell an ASGI host that everything is ready when it begins, and when it ends."""
+    """Answer an ASGI host that begins or ends: nothing has to be started or stopped for it."""
     for moment in ("startup", "shutdown"):
         await receive()
         await send({"type": f"lifespan.{moment}.complete"})

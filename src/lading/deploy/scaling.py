@@ -132,7 +132,7 @@ def _query(query: str, threshold: float, prometheus: str, kind: str) -> dict[str
 
 
 def in_flight_query(work: Workload) -> str:
-    """Return the query for the requests that all pods of one side have in hand."""
+    """Return the query for the requests that all pods of one side have in flight."""
     return f"sum({IN_FLIGHT_METRIC}{{{_pods(work)}}})"
 
 
