@@ -38,5 +38,5 @@ def test_a_place_with_files_is_a_runs_by_its_manifest_or_its_state():
     check_ours("out", [])
     check_ours("out", ["other.txt", STATE])
     check_ours("out", ["other.txt", MANIFEST])
-    with pytest.raises(DestinationExists, match="`a.txt`"):
+    with pytest.raises(DestinationExists, match=r"`a\.txt`"):
         check_ours("out", ["b.txt", "a.txt"])
