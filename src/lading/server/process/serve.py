@@ -26,6 +26,7 @@ from lading.runtime.host.memory import memory_limit
 from lading.runtime.python.host import host_of
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.request_memory import RequestMemory
+from lading.server.jobs.service import job_service
 from lading.server.loading.follower import following
 from lading.server.loading.manager import Manager
 from lading.server.loading.policy import Wanted, load_first, unload_first
@@ -89,7 +90,8 @@ def serve(
         observing = observed_rows(settings, plane, registry_url, worker, observer.replica, store)
         rows = started.enter_context(observing)
         observers = (*rows.observers, *request_observers(plane, settings, replica, started, store))
-        app = make_app(plane, settings, store, observers, rows.checks)
+        jobs = started.enter_context(job_service(settings, registry_url))
+        app = make_app(plane, settings, store, observers, rows.checks, jobs)
         rows.start(app.metrics)
         listener, grpc_socket = _sockets(settings, worker, started)
         grpc = GrpcListener(app.pipeline, settings, grpc_socket)
@@ -103,6 +105,11 @@ def serve(
         # Only now: a manager that wants nothing yet would report that everything has settled.
         manager.start()
         info = _server_info(settings, refs, replica, worker, listener, grpc.port)
+        if jobs is not None:
+            # Ends after the loop, and before what is loaded: what is under way then is given back.
+            server.inner = started.enter_context(
+                jobs.running(app, observer.replica, lambda: app.metrics.is_first)
+            )
         _start_tasks(background_tasks, Status(info, plane, app.metrics, rows.columns), started)
         started.callback(rows.recorder.flush)  # Before the tasks end: they deliver what it shows.
 
