@@ -11,12 +11,13 @@ import msgspec
 
 from lading.batch.casting import Caster
 from lading.batch.drift import ColumnDrift, drift_of
+from lading.batch.engines.named import engine
 from lading.batch.inputs import Inputs, find_inputs, is_unchanged
 from lading.batch.ledger import Ledger, Manifest
-from lading.batch.local import Work, score_locally
 from lading.batch.plan import Plan, make_plan
 from lading.batch.scoring import Done, check_keep
 from lading.batch.tables import open_table
+from lading.batch.work import Work
 from lading.bundle import Bundle
 from lading.bundle.requests import request_signature
 from lading.errors import BatchChanged, GateNotMet, InputMissing, NotSupported, UsageError
@@ -40,8 +41,9 @@ class BatchRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run goes: columns to keep, processes (0: one for each CPU), and what stops it."""
+    """How a run goes: the engine, columns to keep, processes (0: one for each CPU), and what stops it."""
 
+    engine: str = "local"
     keep: tuple[str, ...] = ()
     processes: int = 0
     max_rejected: float | None = None
@@ -69,6 +71,7 @@ def run_batch(
     for too many rows set aside or drift, and what loading and running a model raise.
     """
     options = options or Options()
+    score = engine(options.engine)
     # Outside of the folder's lock: nothing of a run that is refused is written.
     inputs = find_inputs(paths)
     plan = _planned(bundle, inputs, options, model)
@@ -81,7 +84,7 @@ def run_batch(
         left = [task for task in plan.tasks if task.part not in done]
         processes = options.processes or cpu_limit()
         work = Work(bundle.path, bundle.digest, plan, ledger.parts, python)
-        for each in score_locally(work, left, processes):
+        for each in score(work, left, processes):
             ledger.record(each)
             done[each.part] = each
             _check_rejected(done, options.max_rejected)

@@ -66,6 +66,13 @@ _MOST_REASONS = 5
     "--keep", "keep", multiple=True, metavar="COLUMN", help="Column to copy to the output; repeatable."
 )
 @click.option(
+    "--engine",
+    type=click.Choice(["local"]),
+    default="local",
+    show_default=True,
+    help="What divides the work: processes of this machine.",
+)
+@click.option(
     "--processes",
     type=click.IntRange(1, 1024),
     metavar="NUMBER",
@@ -91,12 +98,13 @@ def run(model: Ref | Path, **options: Any) -> None:
     try:
         from lading.batch.run import Options, report_values, run_batch
     except ModuleNotFoundError as error:
-        raise missing_extra("`lading batch`", "monitor", error) from error
+        raise missing_extra("`lading batch`", "batch", error) from error
     from lading.runtime.python.host import this_host
 
     # Fetched once, here: the processes that score open it by its digest.
     bundle, name = open_named(model, options["registry"])
     settings = Options(
+        engine=options["engine"],
         keep=tuple(options["keep"]),
         processes=options["processes"] or 0,
         max_rejected=options["max_rejected"],
