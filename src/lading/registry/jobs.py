@@ -39,7 +39,14 @@ class Jobs:
         Raises `JobKeyReused` if that one is another request, and `QueueFull` if `most_waiting` jobs of the
         model wait.
         """
-        record = self._rows.add(submission, most_waiting=most_waiting)
+        return self.accepted(submission, self.add([submission], most_waiting=most_waiting)[0], most_waiting)
+
+    def add(self, submissions: Sequence[Submission], *, most_waiting: int) -> list[JobRecord | None]:
+        """Store jobs in one transaction; each record is for `accepted` to look at."""
+        return self._rows.add(submissions, most_waiting=most_waiting)
+
+    def accepted(self, submission: Submission, record: JobRecord | None, most_waiting: int) -> JobRecord:
+        """Return the record that `add` returned for a job. Raises as `submit`."""
         if record is None:
             raise QueueFull(
                 f"jobs of `{submission.name}`",

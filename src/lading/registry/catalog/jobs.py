@@ -28,8 +28,8 @@ class JobCatalog(Protocol):
     that has ended reports changes nothing.
     """
 
-    def add(self, submission: Submission, *, most_waiting: int) -> JobRecord | None:
-        """Store a job and return it, or that which has its key; None if so many wait for the model."""
+    def add(self, submissions: Sequence[Submission], *, most_waiting: int) -> list[JobRecord | None]:
+        """Store jobs together; return each, or that which has its key, or None if its model has so many."""
 
     def claim(
         self, targets: Sequence[str], limit: int, *, token: str, replica: str, ttl_s: float

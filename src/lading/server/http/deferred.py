@@ -14,7 +14,7 @@ from lading.server.exchange import Pipeline
 from lading.server.http.messages import Deferred, Request, Response
 from lading.server.inference.job import Deliver, Job
 
-_THREADS = 4
+_THREADS = 16
 _MOST_WAITING = 256
 
 

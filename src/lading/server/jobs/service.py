@@ -14,6 +14,7 @@ from lading.registry import Registry
 from lading.server.http.app import App
 from lading.server.jobs.hook_rules import HookRules
 from lading.server.jobs.inner import InnerRequests
+from lading.server.jobs.intake import Intake
 from lading.server.jobs.webhooks import Webhooks
 from lading.server.jobs.worker import JobWorker
 from lading.server.metrics.jobs import JobCounts
@@ -29,11 +30,12 @@ class JobService:
         self.registry = registry
         self.settings = settings
         self.rules = HookRules(settings)
+        self._intake = Intake(registry.jobs, settings.max_jobs)
         self._worker: JobWorker | None = None
 
     def submit(self, submission: Submission) -> JobRecord:
         """Store a job, and have it looked for at once. Raises what `Jobs.submit` raises."""
-        record = self.registry.jobs.submit(submission, most_waiting=self.settings.max_jobs)
+        record = self._intake.store(submission)
         if self._worker is not None:
             self._worker.wake()
         return record

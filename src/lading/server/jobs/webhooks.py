@@ -36,7 +36,7 @@ POLL_S = 1.0
 
 _AT_ONCE = 8
 _REQUEST_S = 10.0
-_TAKEN_S = 60.0
+_TAKEN_S = 15.0
 """After so long without a record of its attempt, a webhook is due again: longer than an attempt can take."""
 _MOST_ANSWER_BYTES = 64 * 1024
 _GONE = 410

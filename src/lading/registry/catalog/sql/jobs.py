@@ -47,27 +47,22 @@ class SqlJobs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, submission: Submission, *, most_waiting: int) -> JobRecord | None:
-        """Store a job and return it, or that which has its key; None if so many wait for the model."""
-        key = submission.key or None
+    def add(self, submissions: Sequence[Submission], *, most_waiting: int) -> list[JobRecord | None]:
+        """Store jobs together; return each, or that which has its key, or None if its model has so many."""
         with self._database.transaction("write") as connection:
-            if key is not None:
-                known = _one(connection, _C.name == submission.name, _C.key == key)
-                if known is not None:
-                    return known
-            # Two servers that ask at the same moment may both find the last place: the limit is for the size
-            # of the queue and not an exact one.
-            waiting = select(func.count()).where(_C.name == submission.name, _C.state == "waiting")
-            if connection.execute(waiting).scalar_one() >= most_waiting:
-                return None
-            query = upsert(connection, jobs).values(
-                key=key, created_at=unix_now(connection), **_new_values(submission)
-            )
-            # Of two with one key, the later waits for the earlier, and then stores nothing.
-            connection.execute(query.on_conflict_do_nothing(index_elements=["name", "key"]))
-            if key is None:
-                return _one(connection, _C.id == submission.id)
-            return _one(connection, _C.name == submission.name, _C.key == key)
+            room: dict[str, int] = {}
+            records: dict[str, JobRecord | None] = {}
+            # In the order of their keys: two transactions with the same ones do not wait for each other.
+            for submission in sorted(submissions, key=lambda submission: (submission.name, submission.key)):
+                if submission.name not in room:
+                    # Two servers that ask at the same moment may both find the last place: the limit is for
+                    # the size of the queue and not an exact one.
+                    waiting = select(func.count()).where(_C.name == submission.name, _C.state == "waiting")
+                    room[submission.name] = most_waiting - connection.execute(waiting).scalar_one()
+                record = _add(connection, submission, has_room=room[submission.name] > 0)
+                room[submission.name] -= record is not None and record.id == submission.id
+                records[submission.id] = record
+        return [records[submission.id] for submission in submissions]
 
     def claim(
         self, targets: Sequence[str], limit: int, *, token: str, replica: str, ttl_s: float
@@ -285,6 +280,24 @@ class SqlJobs:
         # Without a lock: a server that has nothing to do asks some times a second, and writers do not wait.
         with self._database.transaction("read") as connection:
             return connection.execute(_free(connection, targets).limit(1)).first() is not None
+
+
+def _add(connection: Connection, submission: Submission, *, has_room: bool) -> JobRecord | None:
+    key = submission.key or None
+    if key is not None:
+        known = _one(connection, _C.name == submission.name, _C.key == key)
+        if known is not None:
+            return known
+    if not has_room:
+        return None
+    query = upsert(connection, jobs).values(
+        key=key, created_at=unix_now(connection), **_new_values(submission)
+    )
+    # Of two with one key, the later waits for the earlier, and then stores nothing.
+    connection.execute(query.on_conflict_do_nothing(index_elements=["name", "key"]))
+    if key is None:
+        return _one(connection, _C.id == submission.id)
+    return _one(connection, _C.name == submission.name, _C.key == key)
 
 
 def _free(connection: Connection, targets: Sequence[str]) -> Any:
