@@ -1,6 +1,6 @@
 """The contract of catalogs: rows about models and what is known of them, in SQLite or in PostgreSQL.
 
-Holds contracts alone, one file for each of the six parts. ``sql`` implements them over either database.
+Holds contracts alone, one file for each of the seven parts. ``sql`` implements them over either database.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from lading.registry.catalog.fleet import FleetCatalog
 from lading.registry.catalog.jobs import JobCatalog
 from lading.registry.catalog.monitoring import MonitoringCatalog
 from lading.registry.catalog.releases import Decide, ReleaseCatalog, Writes
+from lading.registry.catalog.runs import RunCatalog
 from lading.registry.catalog.traffic import TrafficCatalog
 from lading.registry.catalog.versions import VersionCatalog
 
@@ -21,6 +22,7 @@ __all__ = [
     "JobCatalog",
     "MonitoringCatalog",
     "ReleaseCatalog",
+    "RunCatalog",
     "TrafficCatalog",
     "VersionCatalog",
     "Writes",
@@ -28,7 +30,7 @@ __all__ = [
 
 
 class Catalog(Protocol):
-    """Six sets of rows in one database. Every method of them may raise `RegistryUnavailable`.
+    """Seven sets of rows in one database. Every method of them may raise `RegistryUnavailable`.
 
     Each method is one transaction; two that change the same model wait for each other. What does not exist is
     answered with None or False: `Registry` writes the messages.
@@ -61,6 +63,10 @@ class Catalog(Protocol):
     @property
     def monitoring(self) -> MonitoringCatalog:
         """Windows of columns, baselines, and alarms."""
+
+    @property
+    def runs(self) -> RunCatalog:
+        """Runs over data sets."""
 
     @property
     def jobs(self) -> JobCatalog:

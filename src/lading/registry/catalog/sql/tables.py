@@ -241,6 +241,21 @@ alarms = Table(
     Index("ix_alarms_raised_at_id", "raised_at", "id"),
 )
 
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(63), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("began_at", Float(53), nullable=False),  # Unix time
+    Column("heard_at", Float(53), nullable=False),  # Unix time
+    Column("ended_at", Float(53), nullable=False),  # Unix time; 0 while it lasts
+    Column("body", Text, nullable=False),  # JSON
+    Index("ix_runs_name_began_at", "name", "began_at"),
+    Index("ix_runs_began_at_id", "began_at", "id"),
+)
+
 # The queue of jobs, in the order of ``rank``, the negative priority, and then of ``number``. A claim is a
 # lease by the clock of the database. Times are Unix times of the database, 0 for never.
 jobs = Table(
