@@ -36,7 +36,10 @@ from support.server_process import ServerProcess, serving
 from support.waiting import wait_until
 
 PRIORITIES = 5
-FLAGS = ("--jobs", "--grpc-port", "-1", "--job-lease-s", "2", "--job-attempts", "50")
+FLAGS = (
+    *("--jobs", "--grpc-port", "-1", "--job-concurrency", "16"),
+    *("--job-lease-s", "2", "--job-attempts", "50"),
+)
 _AUDIT_SQLITE = (
     "CREATE TABLE written (id TEXT, state TEXT)",
     """CREATE TRIGGER audit AFTER UPDATE OF state ON jobs WHEN NEW.state IN ('done', 'failed', 'cancelled')
@@ -234,9 +237,8 @@ class Fleet:
                 server = self.replicas[self._random.randrange(2)].server
                 assert server is not None
                 try:
-                    answer = httpx.post(
-                        f"{server.url}/models/iris/jobs", content=self._body(at), headers=headers, timeout=30
-                    )
+                    url = f"{server.url}/models/iris/jobs"
+                    answer = client.post(url, content=self._body(at), headers=headers)
                 except httpx.HTTPError:
                     return None  # It was killed; with its key, the same job is submitted again.
                 return answer.json()["id"] if answer.status_code == 202 else None
@@ -245,7 +247,7 @@ class Fleet:
             assert job_id is not None
             self.bodies[job_id] = self._body(at)
 
-        with ThreadPoolExecutor(8) as pool:
+        with httpx.Client(timeout=30) as client, ThreadPoolExecutor(8) as pool:
             list(pool.map(submit, range(count)))
 
     def _kill_in_turn(self, every_s: float, times: int) -> None:

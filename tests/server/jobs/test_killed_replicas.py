@@ -1,4 +1,4 @@
-"""Jobs through two servers that are killed in turn: each result once, in order, webhooks signed and repeated."""
+"""Jobs through two servers that are killed in turn: each result once, in order, with its webhook."""
 
 from __future__ import annotations
 

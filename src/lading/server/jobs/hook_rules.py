@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lading.errors import InvalidSetting, NotSupported, UsageError
+from lading.errors import InvalidSetting, UsageError
 from lading.settings import ServeSettings
 
 HEADER = "x-lading-job-webhook"
@@ -39,12 +39,11 @@ class HookRules:
         self._secrets = read_secrets(settings.job_webhook_secret_file)
 
     def check(self, url: str) -> None:
-        """Raise `UsageError` for a URL that no webhook may be sent to, `NotSupported` without a secret."""
+        """Raise `UsageError` for a URL that no webhook may be sent to, and without a secret for any."""
         if not self._secrets:
             hint = "`lading serve --jobs --job-webhook-secret-file FILE`"
-            raise NotSupported(
-                "webhooks of jobs", expected="a secret that signs them", found="none", hint=hint
-            )
+            expected = "none on a server without a secret that signs webhooks"
+            raise UsageError(f"`{HEADER}`", expected=expected, found="one", hint=hint)
         where = f"`{HEADER}`"
         try:
             parts = urlsplit(url)

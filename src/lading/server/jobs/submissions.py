@@ -35,7 +35,7 @@ def submission_of(
 ) -> Submission:
     """Return the job that asks the predict route of `pattern` what `request` holds.
 
-    Raises `BodyTooLarge`, `UsageError` and `NotSupported`.
+    Raises `BodyTooLarge` and `UsageError`.
     """
     most = settings.max_job_bytes
     if len(request.body) > most:
