@@ -91,7 +91,7 @@ def test_a_job_that_has_not_ended_in_time_says_so(monkeypatch):
         with Client(f"http://127.0.0.1:{server.server_port}") as client:
             assert not client.job("1").has_ended
             with pytest.raises(
-                ServerUnavailable, match="job `1`: expected a result within 0.1 s, found none"
+                ServerUnavailable, match=r"job `1`: expected a result within 0\.1 s, found none"
             ):
                 client.wait("1", timeout_s=0.1)
     finally:

@@ -177,6 +177,7 @@ class Client:
 
         Raises `ServerUnavailable` after `timeout_s`; the job goes on.
         """
+        # The result and not the job: it is the answer of the route, errors included.
         path, ends_at = f"/jobs/{quote(_id_of(job))}/result", time.monotonic() + timeout_s
         pause_s = _FIRST_PAUSE_S
         while (answer := self._get(path)).status_code == _NOT_YET:

@@ -91,7 +91,7 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     │   ├── SignatureChanged        callers of the live version would notice the release
     │   ├── BatchChanged            files of a batch run are not those it began with, or has written
     │   ├── JobKeyReused            another job has this key
-    │   └── JobEnded                a job that can not be cancelled any more, or has no result
+    │   └── JobEnded                a job that cannot be cancelled any more, or has no result
     ├── UnavailableError          may work later
     │   ├── ModelNotReady           loading, draining or failed
     │   ├── ModelProcessEnded       the process that runs a model's code has ended; another is started
@@ -555,7 +555,7 @@ class JobKeyReused(ConflictError):
 
 
 class JobEnded(ConflictError):
-    """A job that can not be cancelled any more, or has no result."""
+    """A job that cannot be cancelled any more, or has no result."""
 
 
 class UnavailableError(LadingError):

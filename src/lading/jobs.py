@@ -54,7 +54,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
 
 
-class Served(msgspec.Struct, frozen=True, kw_only=True):
+class AnsweredBy(msgspec.Struct, frozen=True, kw_only=True):
     """Which version answered a job, and on which side of a release; ``side`` is empty without one."""
 
     model: str
@@ -69,7 +69,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     content_type: str
     body: bytes
-    served: Served | None = None
+    served: AnsweredBy | None = None
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -83,7 +83,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class GivenBack(msgspec.Struct, frozen=True, kw_only=True):
+class Requeued(msgspec.Struct, frozen=True, kw_only=True):
     """A claimed job that waits again, for `after_s` at least; ``counts`` is whether this was an attempt."""
 
     id: str
@@ -114,7 +114,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     replica: str = ""
     reason: str = ""
     status: int = 0
-    served: Served | None = None
+    served: AnsweredBy | None = None
     webhook: str = ""
     hook: HookState = ""
     hook_attempts: int = 0

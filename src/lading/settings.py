@@ -266,7 +266,7 @@ class ServeSettings:
     job_concurrency: int = option(4, "Most jobs that a worker runs at the same time.", at_least=1)
     job_lease_s: float = option(
         30.0,
-        "Seconds after which another server takes a job whose server has not been heard of.",
+        "Seconds after which another server takes a job whose server has ended.",
         at_least=1,
     )
     job_attempts: int = option(

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from lading.errors import JobEnded, JobKeyReused, JobNotFound, QueueFull
-from lading.jobs import Answer, GivenBack, HookResult, Outcome, Served, Submission
+from lading.jobs import Answer, AnsweredBy, HookResult, Outcome, Requeued, Submission
 from lading.registry import Registry
 from support.registries import registry_over
 
@@ -33,7 +33,7 @@ ANSWER = Answer(
     status=200,
     content_type="application/json",
     body=b'{"prediction":[[0.1]]}',
-    served=Served(model="iris", version=3, digest="sha256:3", side="live"),
+    served=AnsweredBy(model="iris", version=3, digest="sha256:3", side="live"),
     headers=(("x-lading-model", "iris:3"),),
 )
 
@@ -44,8 +44,8 @@ def registry(catalog) -> Registry:
 
 
 def submit(registry: Registry, *submissions: Submission) -> None:
-    for one in submissions:
-        registry.jobs.submit(one, most_waiting=100)
+    for new in submissions:
+        registry.jobs.submit(new, most_waiting=100)
 
 
 def claim(registry: Registry, limit: int = 10, token: str = "t", ttl_s: float = 30, target: str = "iris"):
@@ -133,17 +133,17 @@ def test_a_job_that_ends_its_servers_fails_after_some_attempts_with_that_sentenc
 def test_a_job_that_is_given_back_keeps_its_place_and_its_attempts(registry):
     submit(registry, submission(1), submission(2))
     claim(registry, 1)
-    back = GivenBack(id="job-1", token="t", reason="its server drained")
-    registry.jobs.give_back([msgspec.structs.replace(back, token="another")])
+    back = Requeued(id="job-1", token="t", reason="its server drained")
+    registry.jobs.requeue([msgspec.structs.replace(back, token="another")])
     assert registry.jobs.get("job-1").state == "running"
-    registry.jobs.give_back([back])
+    registry.jobs.requeue([back])
     record = registry.jobs.get("job-1")
     assert (record.state, record.attempts, record.reason) == ("waiting", 0, "its server drained")
     assert [claimed.id for claimed in claim(registry, token="b")] == ["job-1", "job-2"]
-    registry.jobs.give_back([GivenBack(id="job-1", token="b", reason="busy", after_s=60, counts=True)])
+    registry.jobs.requeue([Requeued(id="job-1", token="b", reason="busy", after_s=60, counts=True)])
     assert registry.jobs.get("job-1").attempts == 1
     assert claim(registry) == []
-    registry.jobs.give_back([])
+    registry.jobs.requeue([])
 
 
 def test_the_same_key_is_the_same_job(registry, open_catalog):

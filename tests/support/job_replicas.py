@@ -36,6 +36,7 @@ from support.server_process import ServerProcess, serving
 from support.waiting import wait_until
 
 PRIORITIES = 5
+START_S = 600.0
 FLAGS = (
     *("--jobs", "--grpc-port", "-1", "--job-concurrency", "16"),
     *("--job-lease-s", "2", "--job-attempts", "50"),
@@ -114,7 +115,15 @@ class Replica:
     _running: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def start(self) -> None:
-        self.server = self._running.enter_context(serving(flags=self.flags, environ=self.environ))
+        def started() -> bool:
+            # On a machine that others keep busy a start may take longer than `serving` waits.
+            try:
+                self.server = self._running.enter_context(serving(flags=self.flags, environ=self.environ))
+            except AssertionError:
+                return False
+            return True
+
+        wait_until(started, START_S)
 
     def kill(self) -> None:
         """End the server as if its machine had failed."""
@@ -133,7 +142,7 @@ class Replica:
 
 @dataclass
 class Outcome:
-    """What came of all jobs, for a test to look at."""
+    """The end of all jobs, for a test to look at."""
 
     jobs: int
     states: Counter[str]
@@ -235,7 +244,7 @@ class Fleet:
 
             def accepted() -> str | None:
                 server = self.replicas[self._random.randrange(2)].server
-                assert server is not None
+                assert server is not None  # Both have been started; which may be another by now.
                 try:
                     url = f"{server.url}/models/iris/jobs"
                     answer = client.post(url, content=self._body(at), headers=headers)
@@ -243,7 +252,7 @@ class Fleet:
                     return None  # It was killed; with its key, the same job is submitted again.
                 return answer.json()["id"] if answer.status_code == 202 else None
 
-            job_id = wait_until(accepted, 120, f"job {at} is accepted")
+            job_id = wait_until(accepted, START_S, f"job {at} is accepted")
             assert job_id is not None
             self.bodies[job_id] = self._body(at)
 
@@ -255,7 +264,7 @@ class Fleet:
             for replica in self.replicas:
                 # By what is done and not by time alone: a busy machine does less of it in a second.
                 before = self._ended()
-                wait_until(lambda before=before: self._ended() > before or self._have_all_ended(), 120)
+                wait_until(lambda before=before: self._ended() > before or self._have_all_ended(), START_S)
                 time.sleep(self._random.uniform(0, every_s))
                 replica.kill()
                 replica.start()

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
         Answer,
         Claim,
         Depth,
-        GivenBack,
         HookCall,
         HookResult,
         JobRecord,
         Outcome,
+        Requeued,
         State,
         Submission,
     )
@@ -54,6 +54,7 @@ class Jobs:
                 found="as many",
                 retry_after_s=_RETRY_AFTER_S,
             )
+        # Without a key the record is the job itself, and the same by definition.
         if record.fingerprint != submission.fingerprint:
             raise JobKeyReused(
                 f"`idempotency-key` `{submission.key}`",
@@ -77,9 +78,9 @@ class Jobs:
         """Store how jobs ended, once each; return the ids of those whose claims still held."""
         return self._rows.finish(outcomes)
 
-    def give_back(self, jobs: Sequence[GivenBack]) -> None:
+    def requeue(self, jobs: Sequence[Requeued]) -> None:
         """Have claimed jobs wait again."""
-        self._rows.give_back(jobs)
+        self._rows.requeue(jobs)
 
     def recover(self, ttl_s: float, most_attempts: int) -> list[str]:
         """Have jobs wait again whose servers are gone; return the ids of those that failed for good."""

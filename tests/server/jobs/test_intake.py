@@ -11,6 +11,7 @@ from lading.errors import RegistryUnavailable
 from lading.jobs import Submission
 from lading.registry import Registry
 from lading.server.jobs.intake import Intake
+from support.waiting import wait_until
 
 
 def submission(number: int) -> Submission:
@@ -41,8 +42,7 @@ def test_what_arrives_during_a_transaction_shares_the_next(registry, monkeypatch
         first = pool.submit(intake.store, submission(0))
         entered.wait(60)
         others = [pool.submit(intake.store, submission(at)) for at in range(1, 8)]
-        while len(intake._arrived) < 7:
-            pass
+        wait_until(lambda: intake.waiting == 7)
         go.set()
         assert [stored.result(60).id for stored in (first, *others)] == [str(at) for at in range(8)]
     assert sizes == [1, 7]

@@ -16,8 +16,8 @@ PATTERN = "/models/{name}/predict"
 
 def submitted(body: bytes = b"{}", settings: ServeSettings | None = None, name: str = "iris", **headers: str):
     settings = settings or ServeSettings()
-    given = {key.replace("_", "-").encode(): value.encode() for key, value in headers.items()}
-    request = Request("POST", "/ml/models/iris/jobs", body, given, params={"name": name})
+    named = {key.replace("_", "-").encode(): value.encode() for key, value in headers.items()}
+    request = Request("POST", "/ml/models/iris/jobs", body, named, params={"name": name})
     return submission_of(request, PATTERN, make_plane(settings), settings, HookRules(settings))
 
 

@@ -98,7 +98,9 @@ def test_a_webhook_that_was_refused_is_sent_again_with_its_id_and_a_signature(re
     assert registry.jobs.get(job_id).hook_text == "status 204"
 
 
-def test_a_receiver_that_is_not_there_is_given_up_after_all_attempts(registry, deliver, monkeypatch, caplog):
+def test_a_receiver_that_does_not_answer_is_given_up_after_all_attempts(
+    registry, deliver, monkeypatch, caplog
+):
     monkeypatch.setattr(module, "MOST_ATTEMPTS", 3)
     job_id = ended_job(registry, f"http://127.0.0.1:{free_port()}/")
     deliver()

@@ -127,8 +127,8 @@ def test_a_full_queue_is_a_429_that_says_when_to_come_back(still):
 
 def test_a_job_that_waits_is_shown_listed_and_cancelled(still):
     locations = [still.post("/models/iris/jobs", BODY).headers["location"] for _ in range(3)]
-    shown = still.get(locations[0])
-    assert (shown.status_code, shown.json()["state"], shown.headers["retry-after"]) == (200, "waiting", "1")
+    job = still.get(locations[0])
+    assert (job.status_code, job.json()["state"], job.headers["retry-after"]) == (200, "waiting", "1")
     assert still.get(f"{locations[0]}/result").status_code == 202
     page = still.get("/models/iris/jobs?limit=2").json()
     assert [job["job"] for job in page["jobs"]] == [locations[2], locations[1]]

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
         Answer,
         Claim,
         Depth,
-        GivenBack,
         HookCall,
         HookResult,
         JobRecord,
         Outcome,
+        Requeued,
         State,
         Submission,
     )
@@ -42,7 +42,7 @@ class JobCatalog(Protocol):
     def finish(self, outcomes: Sequence[Outcome]) -> set[str]:
         """Store how jobs ended; return the ids of those whose claims still held."""
 
-    def give_back(self, jobs: Sequence[GivenBack]) -> None:
+    def requeue(self, jobs: Sequence[Requeued]) -> None:
         """Have jobs wait again, if their claims still hold."""
 
     def recover(self, ttl_s: float, most_attempts: int) -> list[str]:

@@ -46,6 +46,7 @@ class DeferredAnswers:
             outcome = deferred.act()
         except Exception as error:  # noqa: BLE001 - `as_refusal` logs what is no refusal
             outcome = self._pipeline.as_refusal(request, error)
+        # Before the answer goes: a client that asks again at once finds the place free.
         with self._lock:
             self._waiting -= 1
         # A host takes answers back as jobs that have run; this one has run nothing.

@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import hmac
 import ipaddress
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ LONGEST_URL = 2048
 
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - how the specification of Standard Webhooks marks secrets
 _LEAST_SECRET_BYTES = 24
+_NAME = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -32,8 +34,8 @@ class HookRules:
     def __init__(self, settings: ServeSettings) -> None:
         names = [name.strip().lower() for name in settings.job_webhook_hosts.split(",") if name.strip()]
         for name in names:
-            if "/" in name or ":" in name.strip("[]").replace("::", "").strip("0123456789abcdef:"):
-                expected = "names like `hooks.example.com` or `*.example.com`, or addresses"
+            if not (_NAME.fullmatch(name) or _is_address(name.strip("[]"))):
+                expected = "names like `hooks.example.com` or `*.example.com`, or addresses, without a port"
                 raise InvalidSetting("`job_webhook_hosts`", expected=expected, found=f"`{name}`")
         self._names = tuple(name.strip("[]") for name in names)
         self._secrets = read_secrets(settings.job_webhook_secret_file)

@@ -53,6 +53,7 @@ class InnerRequests:
         if size >= COUNTED_BYTES and not self._app.receive(request, size):
             self._answer(request, self._app.refuse_body(request))
             return
+        # Cheap jobs run here and now, as those of a client that is alone in its turn of the loop.
         response = self._app.dispatch(request, self.deliver)
         if response is not None:
             self._answer(request, response)
@@ -65,6 +66,7 @@ class InnerRequests:
             answered(request, response)
 
     def _time_out(self, request: Request) -> None:
+        # Most have been answered long before, and their timer finds nothing to do.
         if request.waiter is not None and request.job is not None:
             self._answer(request, self._app.time_out(request.job))
 

@@ -24,11 +24,17 @@ class Intake:
         self._arrived: list[tuple[Submission, Future[JobRecord | None]]] = []
         self._is_storing = False
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for the transaction that is under way."""
+        return len(self._arrived)
+
     def store(self, submission: Submission) -> JobRecord:
         """Store a job. Raises what `Jobs.submit` raises."""
         stored: Future[JobRecord | None] = Future()
         with self._lock:
             self._arrived.append((submission, stored))
+            # The thread that finds nobody storing stores for all, until nothing has arrived meanwhile.
             is_first, self._is_storing = not self._is_storing, True
         if is_first:
             self._store_all()

@@ -45,16 +45,19 @@ def submission_of(
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.items()}
     name, target = target_of(request.params, plane)
     # By the parameters and not by the path, which may begin with the prefix of this server's proxy.
+    # Quoted, because a name comes unquoted from the router.
     path = pattern.format(**{key: quote(value, safe="") for key, value in request.params.items()})
     kept = {key: headers[key] for key in _KEPT if key in headers}
     webhook, priority = headers.get(hook_rules.HEADER, ""), _priority(headers)
     if webhook:
         rules.check(webhook)
     digest = hashlib.sha256()
+    # With the options: the same key with another webhook would call the first one alone.
     for part in (path, repr(sorted(kept.items())), webhook, str(priority)):
         digest.update(part.encode() + b"\0")
     digest.update(request.body)
     return Submission(
+        # Nobody can guess it: to know it is enough to read the answer.
         id=secrets.token_hex(16),
         name=name,
         target=target,

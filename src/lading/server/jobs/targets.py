@@ -32,6 +32,7 @@ def targets_of(plane: DataPlane) -> list[str]:
     """List what jobs may ask of this server now."""
     targets = []
     for name, versions in plane.models.items():
+        # A model that is still loading, or has failed, answers no request: it takes no job either.
         with suppress(LadingError):
             if plane.find(name).state is State.READY:
                 targets.append(name)

@@ -95,6 +95,7 @@ class Webhooks:
         calls = self._jobs.due_webhooks(_AT_ONCE, _TAKEN_S)
         if not calls:
             return False
+        # All at the same time: a receiver that does not answer holds the others up by its timeout at most.
         results = list(pool.map(self._deliver, calls))
         self._jobs.store_deliveries(results)
         for result in results:
@@ -107,12 +108,13 @@ class Webhooks:
         return len(calls) == _AT_ONCE
 
     def _deliver(self, call: HookCall) -> HookResult:
-        """Send one message, and say what came of it."""
+        """Send one message, and return the outcome."""
         job, text, gone = call.job, "", False
         try:
             # Again, because the settings may have changed since the job came.
             self._rules.check(job.webhook)
             status = self._post(job)
+            # 410 is how a receiver of Standard Webhooks says that it wants no more.
             text, gone = f"status {status}", status == _GONE
             if 200 <= status < 300:
                 return HookResult(id=job.id, attempts=call.attempts, delivered=True, text=text)
@@ -128,6 +130,7 @@ class Webhooks:
         )
 
     def _post(self, job: JobRecord) -> int:
+        # The body is the same at each attempt; its signature is not, as the time is signed with it.
         body = msgspec.json.encode(message_of(job))
         message_id, timestamp = f"msg_{job.id}", int(self._clock())
         headers = {

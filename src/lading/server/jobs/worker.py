@@ -31,7 +31,7 @@ from lading.errors import (
     RegistryUnavailable,
     ServerBusy,
 )
-from lading.jobs import Answer, Claim, GivenBack, Outcome, Served
+from lading.jobs import Answer, AnsweredBy, Claim, Outcome, Requeued
 from lading.logs import fields
 from lading.registry import Registry
 from lading.server.http.messages import Request, Response
@@ -138,7 +138,7 @@ class JobWorker:
                 self._is_woken = False
         try:
             self._store()
-            self._give_back_the_rest()
+            self._requeue_the_rest()
         except RegistryUnavailable as error:
             # Their leases end by themselves.
             log.warning("jobs that did not end here wait until their leases end: %s", error)
@@ -153,8 +153,10 @@ class JobWorker:
 
     def _turn(self) -> None:
         """Store what has ended, and claim as many jobs as there is room for."""
+        # First what has ended: it frees places, and its clients wait.
         self._store()
         now = time.monotonic()
+        # Three times within a lease: one renewal may fail, and one may be late.
         if self._running and now - self._renewed_at > self._settings.job_lease_s / 3:
             self._renew()
             self._renewed_at = now
@@ -181,6 +183,7 @@ class JobWorker:
         if not claims:
             return
         if not self._running:
+            # The first claims are as new as a renewal.
             self._renewed_at = now
         self._claimed_at = now
         for claim in claims:
@@ -190,6 +193,7 @@ class JobWorker:
         """Return how many jobs may begin: few beside clients whose requests are under way."""
         most = self._settings.job_concurrency
         free = most - len(self._running)
+        # A run that is known to be short stays in the event loop and is not seen here: `lag_s` shows those.
         in_flight = sum(served.in_flight for versions in self._plane.models.values() for served in versions)
         of_clients = in_flight - len(self._running)
         if of_clients >= most or self._inner.lag_s > _LAG_S:
@@ -201,6 +205,7 @@ class JobWorker:
         # The id of the job is that of its request: in the answer, the logs, the traces and for feedback.
         headers[b"x-request-id"] = claim.id.encode()
         request = Request("POST", claim.path, claim.body, headers)
+        # Before it is asked: the answer may come at once, in the thread of the loop.
         with self._changed:
             self._running[claim.id] = _Running(claim, request)
         if not self._inner.ask(request, self._answered):
@@ -209,6 +214,7 @@ class JobWorker:
     def _answered(self, request: Request, response: Response) -> None:
         with self._changed:
             running = self._running.get(request.request_id.decode())
+            # Of a claim that was lost, and claimed here once more, an answer may still come.
             if running is not None and running.request is request:
                 running.response = response
                 self._changed.notify()
@@ -221,8 +227,9 @@ class JobWorker:
             return
         reports = [self._report(job) for job in ended]
         outcomes = [report for report in reports if isinstance(report, Outcome)]
+        # If the catalog does not answer, all of them are reported again: a result is stored once all the same.
         written = self._jobs.finish(outcomes)
-        self._jobs.give_back([report for report in reports if isinstance(report, GivenBack)])
+        self._jobs.requeue([report for report in reports if isinstance(report, Requeued)])
         with self._changed:
             for job in ended:
                 self._running.pop(job.claim.id, None)
@@ -233,15 +240,15 @@ class JobWorker:
             if outcome.state == "failed" and outcome.id in written:
                 _log(claim, "job %s failed: %s", claim.id, outcome.reason)
 
-    def _report(self, job: _Running) -> Outcome | GivenBack:
+    def _report(self, job: _Running) -> Outcome | Requeued:
         claim, request, response = job.claim, job.request, job.response
         assert response is not None  # Only those that were answered are reported.
         kind, why = request.refused_with, request.refused_why
         if kind is not None and issubclass(kind, _PASSING):
-            return GivenBack(id=claim.id, token=claim.token, reason=why, after_s=_FIRST_AGAIN_S)
+            return Requeued(id=claim.id, token=claim.token, reason=why, after_s=_FIRST_AGAIN_S)
         if kind is not None and issubclass(kind, _TRIED) and claim.attempts < self._settings.job_attempts:
             pause_s = back_off_s(claim.attempts, first_s=_FIRST_AGAIN_S, most_s=_LONGEST_AGAIN_S)
-            return GivenBack(id=claim.id, token=claim.token, reason=why, after_s=pause_s, counts=True)
+            return Requeued(id=claim.id, token=claim.token, reason=why, after_s=pause_s, counts=True)
         most = self._settings.max_job_bytes
         if len(response.body) > most:
             reason = (
@@ -261,6 +268,7 @@ class JobWorker:
         """Renew the claims; a job that was cancelled, or claimed by another, is not waited for any more."""
         with self._changed:
             claims = [(job.claim.id, job.claim.token) for job in self._running.values()]
+        # One that was cancelled runs on, and its answer is dropped: no run is broken off for it.
         held = self._jobs.renew(claims, self._settings.job_lease_s)
         with self._changed:
             for job_id, _ in claims:
@@ -281,13 +289,11 @@ class JobWorker:
             for removed in self._jobs.prune(dry_run=False):
                 log.info("jobs: removed %s", removed.name)
 
-    def _give_back_the_rest(self) -> None:
+    def _requeue_the_rest(self) -> None:
         with self._changed:
             rest, self._running = list(self._running.values()), {}
         reason = "its server drained"
-        self._jobs.give_back(
-            [GivenBack(id=job.claim.id, token=job.claim.token, reason=reason) for job in rest]
-        )
+        self._jobs.requeue([Requeued(id=job.claim.id, token=job.claim.token, reason=reason) for job in rest])
 
     def _begin_outage(self, error: LadingError) -> None:
         if not self._outage:
@@ -316,14 +322,14 @@ def answer_of(response: Response, plane: DataPlane) -> Answer:
     )
 
 
-def _served(headers: dict[bytes, bytes], plane: DataPlane) -> Served:
+def _served(headers: dict[bytes, bytes], plane: DataPlane) -> AnsweredBy:
     name, _, number = headers[b"x-lading-model"].decode().partition(":")
     version = int(number or 0)
     traffic: Any = plane.traffic.get(name)
     side = ""
     if traffic is not None:
         side = "candidate" if version == traffic.candidate else "live" if version == traffic.live else ""
-    return Served(model=name, version=version, digest=headers[b"x-lading-digest"].decode(), side=side)
+    return AnsweredBy(model=name, version=version, digest=headers[b"x-lading-digest"].decode(), side=side)
 
 
 def _log(claim: Claim, text: str, *values: object) -> None:

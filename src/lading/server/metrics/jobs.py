@@ -59,6 +59,7 @@ class JobCounts:
 
 def job_status(workers: Iterable[WorkerCounters], sums: Mapping[Name, Sequence[float]]) -> JobStatus:
     """Return what the workers have published and counted; `sums` are the counters of all of them."""
+    # Of several that have published, as when the first has just ended, the last one is as good.
     depths: tuple[Depth, ...] | None = None
     for worker in workers:
         if worker.pid and worker.counters.get((PUBLISHED,), (0.0,))[0]:

@@ -49,7 +49,7 @@ _PREFERENCE = re.compile(rb"(?:^|[,\s])respond-async\s*(?:[,;]|$)", re.IGNORECAS
 
 
 def routes(service: JobService | None, root_path: str) -> Iterator[Route]:
-    """List the routes of jobs over `service`, None where the server takes no jobs."""
+    """List the routes of jobs over `service`, which is None if the server takes no jobs."""
     handlers = _Handlers(service, root_path)
 
     def route(method: str, pattern: str, handler: Handler, summary: str, *, changes: bool = False) -> Route:
@@ -77,6 +77,7 @@ def submitting(
             return None
         if route.changes_state:
             return route  # It is one of these, from the cache of a host.
+        # One for each route: a host keeps it with the head of the request, and compares by identity.
         if route not in known:
             submit = partial(handlers.submit, route.pattern, route.handler, preferred=True)
             known[route] = replace(route, handler=origins.guarded(submit), changes_state=True)
@@ -128,6 +129,7 @@ class _Handlers:
 
         def show() -> Response:
             record = service.registry.jobs.get(job_id)
+            # Two reads of one job: what has ended does not change between them.
             answer = service.registry.jobs.answer(job_id) if record.has_ended else None
             response = json_response(document_of(record, prefix, answer))
             if not record.has_ended:
@@ -170,7 +172,7 @@ class _Handlers:
     def list_jobs(self, request: Request, plane: DataPlane) -> Deferred:
         """Answer the jobs of a model, by ``state``, at most ``limit`` of them, those ``before`` a number."""
         service, name = self._on(), request.params["name"]
-        plane.versions(name)  # Raises `ModelNotFound`.
+        plane.versions(name)  # Raises `ModelNotFound`, without a look at the catalog.
         prefix = prefix_of(request.headers, self._root_path)
         asked = _Query.of(request.query)
 

@@ -27,7 +27,7 @@ from lading.errors import UsageError
 @registry_option
 @json_option
 def show(job: str, wants_result: bool, registry: str | None, as_json: bool) -> None:
-    """Show how far the job ID is, which version answered it, and what became of its webhook."""
+    """Show how far the job ID is, which version answered it, and how far its webhook got."""
     if wants_result and as_json:
         raise UsageError("`--result`", expected="no `--json` beside it", found="both")
     with open_registry(registry) as opened:

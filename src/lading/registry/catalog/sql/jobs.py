@@ -15,14 +15,14 @@ from sqlalchemy import Connection, and_, case, delete, func, or_, select, tuple_
 from lading.jobs import (
     ENDED,
     Answer,
+    AnsweredBy,
     Claim,
     Depth,
-    GivenBack,
     HookCall,
     HookResult,
     JobRecord,
     Outcome,
-    Served,
+    Requeued,
     State,
     Submission,
 )
@@ -68,6 +68,7 @@ class SqlJobs:
         self, targets: Sequence[str], limit: int, *, token: str, replica: str, ttl_s: float
     ) -> list[Claim]:
         """Claim at most `limit` waiting jobs for one of `targets`, in their order."""
+        # Asked without a lock first: an empty queue costs writers nothing.
         if not targets or limit < 1 or not self._has_free(targets):
             return []
         with self._database.transaction("write") as connection:
@@ -85,8 +86,9 @@ class SqlJobs:
                 started_at=now,
                 attempts=_C.attempts + 1,
             )
-            shown = (_C.id, _C.name, _C.path, _C.headers, _C.body, _C.attempts, _C.rank, _C.number)
-            rows = connection.execute(query.returning(*shown)).all()
+            columns = (_C.id, _C.name, _C.path, _C.headers, _C.body, _C.attempts, _C.rank, _C.number)
+            rows = connection.execute(query.returning(*columns)).all()
+        # A database returns changed rows in any order.
         rows = sorted(rows, key=lambda row: (row.rank, row.number))
         return [
             Claim(
@@ -127,7 +129,7 @@ class SqlJobs:
                     written.add(outcome.id)
         return written
 
-    def give_back(self, jobs_back: Sequence[GivenBack]) -> None:
+    def requeue(self, jobs_back: Sequence[Requeued]) -> None:
         """Have jobs wait again, if their claims still hold."""
         if not jobs_back:
             return
@@ -155,6 +157,7 @@ class SqlJobs:
                 f"it was begun {most_attempts} times, and each time the server that ran it ended without an "
                 "answer"
             )
+            # A job may end every server that takes it: the last attempt is not followed by another.
             failed = update(jobs).where(rows, _C.attempts >= most_attempts)
             failed = failed.values(state="failed", reason=reason, ended_at=now, **_ended(now))
             lost = connection.execute(failed.returning(_C.id)).scalars().all()
@@ -170,9 +173,9 @@ class SqlJobs:
 
     def answer(self, job_id: str) -> Answer | None:
         """Return the answer of a job, or None if there is none yet."""
-        shown = (_C.status, _C.answer_type, _C.answer_headers, _C.answer, _C.served)
+        columns = (_C.status, _C.answer_type, _C.answer_headers, _C.answer, _C.served)
         with self._database.transaction("read") as connection:
-            row = connection.execute(select(*shown).where(_C.id == job_id, _C.state.in_(ENDED))).first()
+            row = connection.execute(select(*columns).where(_C.id == job_id, _C.state.in_(ENDED))).first()
         if row is None or row.answer is None:
             return None
         return Answer(
@@ -201,7 +204,7 @@ class SqlJobs:
         with self._database.transaction("write") as connection:
             now = unix_now(connection)
             query = update(jobs).where(_C.id == job_id, _C.state.in_(("waiting", "running")))
-            # Without its claim: whoever runs it has nothing to report any more.
+            # Without its claim: the server that runs it has nothing to report any more.
             connection.execute(query.values(state="cancelled", reason="", ended_at=now, **_ended(now)))
             return _one(connection, _C.id == job_id)
 
@@ -271,6 +274,7 @@ class SqlJobs:
                 _C.state.in_(ENDED), _C.ended_at < unix_now(connection) - older_than_s, _C.hook != "due"
             )
             size = func.coalesce(func.sum(func.coalesce(func.length(_C.answer), 0)), 0)
+            # Counted first, because a DELETE does not say how many bytes it has freed.
             count, size_bytes = connection.execute(select(func.count(), size).where(old)).one()
             if count and not dry_run:
                 connection.execute(delete(jobs).where(old))
@@ -360,8 +364,8 @@ def _one(connection: Connection, *rules: Any) -> JobRecord | None:
     return _record(row) if row is not None else None
 
 
-def _served(text: str) -> Served | None:
-    return msgspec.json.decode(text, type=Served) if text else None
+def _served(text: str) -> AnsweredBy | None:
+    return msgspec.json.decode(text, type=AnsweredBy) if text else None
 
 
 def _record(row: Any) -> JobRecord:
