@@ -34,7 +34,7 @@ MOST_ATTEMPTS = 15
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 3600.0
 POLL_S = 1.0
 
-_AT_ONCE = 8
+_AT_ONCE = 16
 _REQUEST_S = 10.0
 _TAKEN_S = 15.0
 """After so long without a record of its attempt, a webhook is due again: longer than an attempt can take."""

@@ -227,7 +227,7 @@ class JobWorker:
             return
         reports = [self._report(job) for job in ended]
         outcomes = [report for report in reports if isinstance(report, Outcome)]
-        # If the catalog does not answer, all of them are reported again: a result is stored once all the same.
+        # If the catalog does not answer, all of them are reported again: a result is still stored once.
         written = self._jobs.finish(outcomes)
         self._jobs.requeue([report for report in reports if isinstance(report, Requeued)])
         with self._changed:
