@@ -8,6 +8,7 @@ from lading.server.http.messages import Request
 from lading.server.jobs.inner import InnerRequests
 from support.hosted_app import gated, hosted
 from support.hosted_jobs import running_loop
+from support.waiting import wait_until
 
 BODY = b'{"data": [[1, 2, 3, 4]]}'
 JSON = {b"content-type": b"application/json"}
@@ -27,7 +28,8 @@ def test_an_answer_is_that_of_a_client(iris):
         inner.attach(loop)
         request, response = ask(inner)
         assert response.body == client.post("/models/iris/predict", content=BODY, headers=JSON).content
-        assert inner.lag_s > 0
+        inner.measure_lag()
+        wait_until(lambda: inner.lag_s > 0)
         request, response = ask(inner, b"{")
         assert (response.status, request.refused_with.__name__) == (400, "BodyInvalid")
         assert "body" in request.refused_why

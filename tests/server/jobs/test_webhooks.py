@@ -111,7 +111,8 @@ def test_a_receiver_that_does_not_answer_is_given_up_after_all_attempts(
     wait_until(lambda: f"the webhook of job {job_id} is given up" in caplog.text)
 
 
-def test_a_host_that_is_not_allowed_any_more_is_not_asked(registry, receiver, deliver):
+def test_a_host_that_is_not_allowed_any_more_is_not_asked(registry, receiver, deliver, monkeypatch):
+    monkeypatch.setattr(module, "MOST_ATTEMPTS", 2)
     job_id = ended_job(registry, receiver.url)
     deliver("hooks.example.com")
     wait_until(lambda: hook_of(registry, job_id) == "given_up")

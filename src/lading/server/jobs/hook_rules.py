@@ -40,6 +40,11 @@ class HookRules:
         self._names = tuple(name.strip("[]") for name in names)
         self._secrets = read_secrets(settings.job_webhook_secret_file)
 
+    @property
+    def signs(self) -> bool:
+        """Whether there is a secret: without one, webhooks are left to servers that have it."""
+        return bool(self._secrets)
+
     def check(self, url: str) -> None:
         """Raise `UsageError` for a URL that no webhook may be sent to, and without a secret for any."""
         if not self._secrets:

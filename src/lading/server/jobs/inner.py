@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from lading.server.http.app import App
 from lading.server.http.messages import Request, Response
@@ -19,7 +20,7 @@ Answered = Callable[[Request, Response], None]
 
 
 class InnerRequests:
-    """Asks an application on its event loop; ``lag_s`` is how long the last request waited to begin."""
+    """Asks an application on its event loop; ``lag_s`` is how late it last was."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -40,14 +41,22 @@ class InnerRequests:
         """Have `request` answered, in time or with a refusal; return False if the loop has ended."""
         assert self._loop is not None  # The caller has looked.
         try:
-            self._loop.call_soon_threadsafe(self._begin, request, answered, time.perf_counter())
+            self._loop.call_soon_threadsafe(self._begin, request, answered)
         except RuntimeError:
             return False
         return True
 
-    def _begin(self, request: Request, answered: Answered, asked_at: float) -> None:
+    def measure_lag(self) -> None:
+        """Have ``lag_s`` set by the loop; before requests are asked, whose own runs would count."""
+        assert self._loop is not None  # The caller has looked.
+        with suppress(RuntimeError):  # It has ended: what is asked next finds out.
+            self._loop.call_soon_threadsafe(self._note_lag, time.perf_counter())
+
+    def _note_lag(self, began: float) -> None:
+        self.lag_s = time.perf_counter() - began
+
+    def _begin(self, request: Request, answered: Answered) -> None:
         assert self._loop is not None
-        self.lag_s = time.perf_counter() - asked_at
         request.waiter = answered
         size = len(request.body)
         if size >= COUNTED_BYTES and not self._app.receive(request, size):

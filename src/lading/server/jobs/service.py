@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from lading.errors import UsageError
 from lading.jobs import JobRecord, Submission
 from lading.registry import Registry
 from lading.server.http.app import App
@@ -51,29 +52,34 @@ class JobService:
         self._worker = worker = JobWorker(
             self.registry, inner, app.plane, self.settings, replica, counts, is_leader
         )
-        webhooks = Webhooks(self.registry, self.rules, counts)
+        parts: list[JobWorker | Webhooks] = [worker]
+        if self.rules.signs:
+            parts.append(Webhooks(self.registry, self.rules, counts))
         # Daemons: one that waits for a catalog that is unreachable does not keep the process alive.
-        threads = [
-            threading.Thread(target=part.run, name=name, daemon=True)
-            for name, part in (("jobs", worker), ("job webhooks", webhooks))
-        ]
+        threads = [threading.Thread(target=part.run, name="jobs", daemon=True) for part in parts]
         for thread in threads:
             thread.start()
         try:
             yield inner
         finally:
-            worker.stop()
-            webhooks.stop()
+            for part in parts:
+                part.stop()
             for thread in threads:
                 thread.join(_STOP_TIMEOUT_S)
 
 
 @contextmanager
 def job_service(settings: ServeSettings, registry_url: str | None) -> Iterator[JobService | None]:
-    """Yield the service over the registry at that URL; None unless the settings turn jobs on."""
+    """Yield the service over the registry at that URL; None unless the settings turn jobs on.
+
+    Raises `InvalidSetting`, and `UsageError` for a registry that is read-only.
+    """
     if settings.jobs == "off":
         yield None
         return
     # A catalog that is unreachable when the server starts is waited for.
     with Registry.open(registry_url, at_once=False) as registry:
+        if registry.read_only:
+            expected = "a registry that can be written to"
+            raise UsageError("`--jobs`", expected=expected, found=f"`{registry.where}`, which is read-only")
         yield JobService(registry, settings)

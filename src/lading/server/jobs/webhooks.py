@@ -60,23 +60,17 @@ class Webhooks:
         self._clock = clock
         # No proxy of the environment: whether an address may be asked is only known where it is connected to.
         self._client = bounded_http.open_client(may_connect=rules.may_connect, trust_env=False)
-        self._woken = threading.Event()
-        self._stops = False
-
-    def wake(self) -> None:
-        """Look for webhooks now: a job has ended."""
-        self._woken.set()
+        self._stopped = threading.Event()
 
     def stop(self) -> None:
         """Have `run` end after what is under way."""
-        self._stops = True
-        self._woken.set()
+        self._stopped.set()
 
     def run(self) -> None:
         """Deliver until `stop` is called; a catalog that is unreachable is waited for."""
         failure = ""
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="job webhooks") as pool:
-            while not self._stops:
+            while not self._stopped.is_set():
                 try:
                     more = self._turn(pool)
                 except RegistryUnavailable:
@@ -87,8 +81,7 @@ class Webhooks:
                     if failure != (failure := f"{type(error).__name__}: {error}"):
                         log.exception("webhooks of jobs: a turn failed, trying again")
                 if not more:
-                    self._woken.wait(POLL_S)
-                    self._woken.clear()
+                    self._stopped.wait(POLL_S)
         self._client.close()
 
     def _turn(self, pool: ThreadPoolExecutor) -> bool:
@@ -119,7 +112,7 @@ class Webhooks:
             if 200 <= status < 300:
                 return HookResult(id=job.id, attempts=call.attempts, delivered=True, text=text)
         except UsageError as error:
-            text, gone = error.message, True
+            text = error.message  # Another server of this registry may be allowed to.
         except (httpx.HTTPError, AnswerRefused, OSError) as error:
             text = f"{type(error).__name__}: {error}"
         is_last = gone or call.attempts >= MOST_ATTEMPTS

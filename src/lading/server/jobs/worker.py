@@ -186,6 +186,7 @@ class JobWorker:
             # The first claims are as new as a renewal.
             self._renewed_at = now
         self._claimed_at = now
+        self._inner.measure_lag()
         for claim in claims:
             self._ask(claim)
 

@@ -26,6 +26,7 @@ from lading.server.http.app import App
 from lading.server.http.messages import Route
 from lading.server.http.prefix import prefix_of
 from lading.server.inference.version import ServedVersion, State
+from lading.server.jobs import hook_rules
 from lading.server.jobs.submissions import KEY, PRIORITY
 from lading.server.protocols import jobs, mlflow, native
 from lading.server.protocols.native.json_values import dumps, sample_rows
@@ -169,6 +170,7 @@ def _job_parameters(route: Route, *, takes_jobs: bool) -> list[dict[str, Any]]:
     schemas: dict[str, dict[str, Any]] = {
         PRIORITY: _whole(*PRIORITIES),
         KEY: {"type": "string", "maxLength": LONGEST_KEY, "pattern": "^[!-~]+$"},
+        hook_rules.HEADER: {"type": "string", "format": "uri"},
     }
     if route.protocol != jobs.PROTOCOL:
         schemas = {"prefer": {"type": "string", "enum": ["respond-async"]}, **schemas}
