@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ import pyarrow.parquet
 from lading.batch.casting import Caster
 from lading.batch.inputs import sha256_of
 from lading.batch.plan import Plan, Task
+from lading.batch.spool import Spool
 from lading.batch.tables import Rejected, Rows, open_table
+from lading.batch.where import Where
+from lading.blobs.os_errors import destination_errors
 from lading.bundle import Bundle
 from lading.bundle.requests import request_signature
 from lading.errors import ShapeRefused, UsageError
@@ -42,16 +46,20 @@ _DELTAS = (pa.int64(), pa.int32(), pa.uint64(), pa.uint32())
 _ALIKE = ("no value", "NaN", "a text", "an infinity", "a number beyond float64")
 
 
-class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of the output: its name below the folder, its rows, and its bytes."""
+class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A file of the output: its name below the folder, its rows, and its bytes.
+
+    ``etag`` is what a bucket calls the bytes, until they are published.
+    """
 
     name: str
     rows: int
     size_bytes: int
     sha256: str
+    etag: str = ""
 
 
-class Done(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Done(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """A task that is scored: ``rows`` were read, of which ``scored`` fit; files are None without rows.
 
     ``counts`` are of the rows that fit, in the cells of the bundle's profile, and ``failed`` says of each
@@ -67,6 +75,7 @@ class Done(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     reasons: tuple[tuple[str, int], ...]
     counts: tuple[tuple[int, ...], ...]
     failed: tuple[tuple[str, int], ...]
+    left_out: int = 0
 
 
 class Scorer:
@@ -75,6 +84,8 @@ class Scorer:
     def __init__(self, bundle: Bundle, plan: Plan, python: PythonHost = DEFAULT_HOST) -> None:
         """Open the model and replay its golden samples. Raises `GoldenMismatch` and what loading raises."""
         self._plan = plan
+        self._spool = Spool()
+        self._where = Where(plan.where) if plan.where else None
         self._signature = bundle.manifest.signature
         self._caster = Caster(request_signature(bundle.manifest, bundle.samples()))
         self._profile = bundle.profile
@@ -87,16 +98,36 @@ class Scorer:
         self._runtime = load_runtime(bundle, threads=1, python=python)
         replay(self._runtime, bundle)
 
-    def score(self, task: Task, folder: Path) -> Done:
-        """Score a range and write its part, and what was set aside, below `folder`.
+    def score(self, task: Task, folder: Path | str) -> Done:
+        """Score a range and write its part, and what was set aside, below `folder`, or a URL in a bucket.
 
-        Under their own names only once they are whole. Raises `BodyInvalid` for a file that breaks off and
-        `RunError` if the model fails.
+        Under their own names only once they are whole. Raises `BodyInvalid` for a file that breaks off,
+        `BatchChanged` for an object that was replaced, and `RunError` if the model fails.
         """
-        file = self._plan.files[task.file]
+        if not isinstance(folder, str):
+            return self._score(task, folder)
+        with self._spool.scratch() as scratch:
+            done = self._score(task, scratch)
+            return msgspec.structs.replace(
+                done,
+                output=self._sent(done.output, scratch, folder),
+                aside=self._sent(done.aside, scratch, folder),
+            )
+
+    def _sent(self, written: Written | None, scratch: Path, url: str) -> Written | None:
+        if written is None:
+            return None
+        digest = f"sha256:{written.sha256}"
+        # Sent twice, by whomever, it is the same object: its name follows from its content.
+        etag = self._spool.connect().upload(scratch / written.name, f"{url}/{written.name}", digest)
+        return msgspec.structs.replace(written, etag=etag)
+
+    def _score(self, task: Task, folder: Path) -> Done:
+        file = self._spool.fetch(self._plan.files[task.file])
         table = open_table(file)
         columns = self._caster.columns(table.schema(), f"input `{file.name}`")
-        wanted = [*dict.fromkeys([*columns, *self._plan.keep])]
+        chosen_by = self._where.columns if self._where is not None else ()
+        wanted = [*dict.fromkeys([*columns, *self._plan.keep, *chosen_by])]
         counts = None if self._profile is None else LiveCounts(self._profile, self._signature)
         output = _PartFile(folder / task.part)
         aside = _PartFile(folder / "rejected" / task.part)
@@ -104,9 +135,11 @@ class Scorer:
         waiting = _Waiting(self._plan.chunk_rows)
         failed = np.zeros(len(self._checks.rules), np.int64)
         reasons: dict[str, int] = {}
-        rows = 0
+        rows = left_out = 0
         try:
-            for read in table.read(task.span, wanted):
+            for whole in table.read(task.span, wanted):
+                read = whole if self._where is None else self._where.choose(whole)
+                left_out += len(whole.numbers) - len(read.numbers)
                 fitting = self._caster.cast(read)
                 rows += len(fitting.kept) + len(fitting.rejected)
                 _set_aside(aside, fitting.rejected, reasons)
@@ -119,9 +152,10 @@ class Scorer:
                 self._run(inputs, others, output, counts)
             return Done(
                 part=task.part,
-                rows=rows,
+                rows=rows + left_out,
                 scored=output.rows,
                 rejected=aside.rows,
+                left_out=left_out,
                 output=output.close(task.part),
                 aside=aside.close(f"rejected/{task.part}"),
                 reasons=tuple(sorted(reasons.items(), key=lambda each: (-each[1], each[0]))[:20]),
@@ -155,7 +189,8 @@ class Scorer:
         return self._runtime.run_whole({name: np.ascontiguousarray(inputs[name]) for name in inputs})
 
     def close(self) -> None:
-        """Release the model."""
+        """Release the model, and the copies of objects that were read."""
+        self._spool.close()
         self._runtime.close()
 
 
@@ -312,7 +347,12 @@ class _PartFile:
         self._waiting.append(batch)
         self._waiting_rows += len(batch)
         if self._waiting_rows >= _GROUP_ROWS:
-            self._flush(_GROUP_ROWS * (self._waiting_rows // _GROUP_ROWS))
+            with self._writing():
+                self._flush(_GROUP_ROWS * (self._waiting_rows // _GROUP_ROWS))
+
+    def _writing(self) -> AbstractContextManager[None]:
+        # Said here: in a process of an engine, an error that is none of lading's would end it.
+        return destination_errors(f"output `{self._path.parent}`")
 
     def _flush(self, count: int) -> None:
         # Schemas are equal: columns are always those of the signature and of `--keep`.
@@ -330,6 +370,10 @@ class _PartFile:
         """Bring the file under its name; return None if it has no rows."""
         if not self.rows:
             return None
+        with self._writing():
+            return self._finish(name)
+
+    def _finish(self, name: str) -> Written:
         if self._waiting_rows or self._writer is None:
             self._flush(self._waiting_rows)
         assert self._writer is not None
@@ -345,6 +389,7 @@ class _PartFile:
     def discard(self) -> None:
         """Remove what was not finished."""
         if self._writer is not None:
-            self._writer.close()
+            with suppress(OSError):  # On a full disk its end cannot be written either.
+                self._writer.close()
             self._writer = None
         self._scratch.unlink(missing_ok=True)
