@@ -17,7 +17,7 @@ from lading.batch.inputs import sha256_of
 from lading.batch.plan import Plan
 from lading.batch.scoring import Done, Written
 from lading.blobs.locks import file_lock_if_free
-from lading.errors import BatchChanged, DestinationExists
+from lading.errors import BatchChanged, DestinationExists, OutputInUse
 
 MANIFEST = "manifest.json"
 STATE = ".lading"
@@ -74,7 +74,7 @@ class Ledger:
     def holding(self) -> Iterator[None]:
         """Keep other runs out of the folder.
 
-        Raises `DestinationExists` if one is at work there, or if the folder holds something else.
+        Raises `OutputInUse` if one is at work there, `DestinationExists` if the folder holds something else.
         """
         self._check_ours()
         self._done.mkdir(parents=True, exist_ok=True)
@@ -83,9 +83,7 @@ class Ledger:
             if lock is None:
                 where = f"output `{self.folder}`"
                 hint = "wait for it, or write to another folder"
-                raise DestinationExists(
-                    where, expected="no other run", found="one that is at work", hint=hint
-                )
+                raise OutputInUse(where, expected="no other run", found="one that is at work", hint=hint)
             yield
 
     def _remove_scratch(self) -> None:

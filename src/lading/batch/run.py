@@ -67,8 +67,8 @@ def run_batch(
     """Score all rows of the files at `paths` into `folder`, or go on with what was begun there.
 
     Nothing is written before every file has been found to fit, and nothing is published before all is
-    scored. Raises `InputError` for files that do not fit, `BatchChanged`, `DestinationExists`, `GateNotMet`
-    for too many rows set aside or drift, and what loading and running a model raise.
+    scored. Raises `InputError` for files that do not fit, `BatchChanged`, `DestinationExists`, `OutputInUse`,
+    `GateNotMet` for too many rows set aside or drift, and what loading and running a model raise.
     """
     options = options or Options()
     score = engine(options.engine)
