@@ -7,7 +7,7 @@ say where things are, and a run may name another model.
 from __future__ import annotations
 
 import os
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG
 
@@ -19,7 +19,7 @@ with DAG(
     "iris_daily",
     description="Score a day's rows; release the version if they are as in training",
     schedule="@daily",
-    start_date=datetime(2026, 1, 1),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     # One day after the other: two runs never release at the same time.
     max_active_runs=1,

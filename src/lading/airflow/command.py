@@ -123,14 +123,15 @@ class LadingProcess:
         assert self._process is not None
         assert self._process.stderr is not None
         error: list[str] = []
-        for line in self._process.stderr:
-            text = line.rstrip()
-            if text.startswith(_ERROR):
-                error = [text.removeprefix(_ERROR)]
-            elif error and text.startswith(_HINT):
-                error.append(text)
-            elif text:
-                on_line(text)
+        with self._process.stderr as stderr:
+            for line in stderr:
+                text = line.rstrip()
+                if text.startswith(_ERROR):
+                    error = [text.removeprefix(_ERROR)]
+                elif error and text.startswith(_HINT):
+                    error.append(text)
+                elif text:
+                    on_line(text)
         return error
 
     def _sentence(self, code: int, error: list[str]) -> str:

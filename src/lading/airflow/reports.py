@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from lading.evidence import Fingerprint
+
 _MOST_REASONS = 10
 """XCom is a row in Airflow's database: the manifest of the run has all of them."""
 
@@ -21,7 +23,7 @@ def verify_report(document: Mapping[str, Any]) -> Report:
         "name": evidence["name"],
         "bundle": evidence["bundle"],
         "holds": document["holds"],
-        "runtime": evidence["fingerprint"]["id"],
+        "runtime": msgspec.convert(evidence["fingerprint"], Fingerprint).id,
         "checks": {check["name"]: check["outcome"] for check in evidence["checks"]},
         "measured_at": evidence["measured_at"],
     }

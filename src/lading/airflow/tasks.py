@@ -44,9 +44,9 @@ class LadingTask:
             raise failure(ended)
         try:
             return read(ended.document)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             # Another environment may have another version, which prints something else.
-            sentence = f"`{' '.join(words[:1])}`: expected the JSON of lading {lading.__version__}"
+            sentence = f"`lading {words[0]}`: expected the JSON of lading {lading.__version__}"
             hint = f"hint: is the lading of `lading_command` ({command[0]}) another version?"
             raise AirflowFailException(f"{sentence}, found another, {error!r}\n{hint}") from error
 
