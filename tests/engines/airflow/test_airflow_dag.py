@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from lading.ref import Ref
 from lading.registry import Registry
 from lading.release import EventDraft
 from support.batch_runs import files
+from support.guides import GUIDES, follow
 from support.ports import free_port
 from support.postgres import PostgresServer
 from support.waiting import wait_until
@@ -127,7 +130,7 @@ def scheduled(airflow: dict[str, str], tmp_path: Path) -> Iterator[Scheduled]:
     environ = airflow | {
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__WORKERS": "1",
-        "AIRFLOW__API_AUTH__JWT_SECRET": "of these tests alone, and long enough for SHA-512: 64 bytes or more",
+        "AIRFLOW__API_AUTH__JWT_SECRET": "of these tests alone, and as long as SHA-512 wants it: 64 bytes",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "2",
@@ -216,3 +219,26 @@ def test_an_outage_is_tried_again_and_a_task_that_is_killed_goes_on(airflow, tmp
     assert 5 <= report["resumed"] <= 400
     assert report["rows"] == sum(200 + number for number in range(400))
     assert check_output(tmp_path / "scored" / folder).manifest.rows == report["rows"]
+
+
+@pytest.mark.slow
+def test_the_guide_runs_as_it_stands(tmp_path):
+    commands, folder = tmp_path / "commands", tmp_path / "empty"
+    for made in (commands, folder):
+        made.mkdir()
+    for name, call in (("lading", "-m lading "), ("airflow", "-m airflow "), ("python", "")):
+        (commands / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {call}"$@"\n')
+        (commands / name).chmod(0o755)
+    shutil.copy(EXAMPLE, folder)
+    guide = GUIDES / "airflow.md"
+    # The blocks before are parts of a DAG.
+    text = "\n".join(["set -eu", *typed(guide.read_text().partition("## Try it")[2])])
+    output = follow(text, folder, free_port(), commands=commands)
+    assert "`iris:1` is live" in output
+    assert output.count("DAG iris_daily, run manual__") == 1
+    assert (folder / "scored" / "2026-11-30" / "manifest.json").is_file()
+
+
+def typed(text: str) -> Iterator[str]:
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        yield block if language == "bash" else f"python - <<'PYTHON'\n{block}PYTHON"
