@@ -202,7 +202,7 @@ class ReleaseOperator(LadingOperator):
         gates: str | Path | None = None,
         rules: Sequence[str] = (),
         force: bool = False,
-        actor: str = "airflow",
+        actor: str | None = None,
         reason: str = "DAG {{ dag.dag_id }}, run {{ run_id }}",
         **kwargs: Any,
     ) -> None:

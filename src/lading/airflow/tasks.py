@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -59,6 +60,9 @@ class LadingTask:
 def environment(registry: str | None, env: Mapping[str, str] | None) -> dict[str, str]:
     """Return the variables of a command beside those of the worker."""
     variables = dict(env or {})
+    # Who has begun a run or a release: the user of the workers is nobody whom people know.
+    if not os.environ.get("LADING_ACTOR"):
+        variables.setdefault("LADING_ACTOR", "airflow")
     if registry:
         variables["LADING_REGISTRY"] = str(registry)
     return variables

@@ -6,6 +6,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from lading import errors
+from lading.airflow import VerifyOperator
 from lading.airflow.command import Ended
 from lading.airflow.tasks import environment, failure, flags
 from lading.cli.ui.exit_codes import exit_code
@@ -23,9 +24,22 @@ def test_options_are_words_and_what_is_not_set_is_none():
 def test_the_registry_is_a_variable_and_not_a_word():
     assert environment("postgresql://me:secret@db/lading", {"A": "b"}) == {
         "A": "b",
+        "LADING_ACTOR": "airflow",
         "LADING_REGISTRY": "postgresql://me:secret@db/lading",
     }
+
+
+def test_the_actor_is_airflow_unless_somebody_else_is_named(monkeypatch):
+    assert environment(None, None) == {"LADING_ACTOR": "airflow"}
+    assert environment(None, {"LADING_ACTOR": "ada"}) == {"LADING_ACTOR": "ada"}
+    monkeypatch.setenv("LADING_ACTOR", "grace")
     assert environment(None, None) == {}
+
+
+def test_default_args_of_a_dag_say_which_lading_and_registry():
+    fields = {"lading_command": "/opt/lading/bin/lading", "registry": "/srv/models"}
+    operator = VerifyOperator(task_id="task", model="iris:2", default_args=fields)
+    assert (operator.lading_command, operator.registry) == (fields["lading_command"], fields["registry"])
 
 
 @pytest.mark.parametrize("leaf", errors.leaves(), ids=lambda leaf: leaf.__name__)

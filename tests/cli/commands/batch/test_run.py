@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 
 from support.bundles import linear_bundle
 
@@ -37,3 +39,12 @@ def test_too_many_rows_that_do_not_fit_are_refused(lading, tmp_path, rows):
     code, _, notes = lading("batch", str(tmp_path / "iris"), *arguments)
     assert code == 1
     assert "rows set aside: expected at most 0.5 %, found 1 of 100" in notes
+
+
+def test_a_log_gets_a_line_of_progress_now_and_then(lading, tmp_path, rows, monkeypatch):
+    # By its name: in the package, `run` is the command.
+    monkeypatch.setattr(sys.modules["lading.cli.commands.batch.run"], "_LOG_EVERY_S", 0.0)
+    linear_bundle(tmp_path / "iris")
+    out = str(tmp_path / "out")
+    _, _, notes = lading("batch", str(tmp_path / "iris"), "--input", str(rows), "--output", out)
+    assert re.match(r"1 of 1 parts, [\d,]+ rows/s, 0 s left\n", notes)
