@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,10 +21,11 @@ from lading.batch.checking import check_output
 from lading.ref import Ref
 from lading.registry import Registry
 from lading.release import EventDraft
-from support.batch_runs import files
+from lading.runtime.host.fingerprint import fingerprint
 from support.guides import GUIDES, follow
 from support.ports import free_port
 from support.postgres import PostgresServer
+from support.recorded_evidence import record_evidence
 from support.waiting import wait_until
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "airflow_dag.py"
@@ -31,16 +33,17 @@ ORDER = ("verify", "batch", "monitor", "release", "live")
 
 # Several runs in one process: the start of Airflow takes longer than a run.
 RUNS = """
-import json, sys
-from datetime import datetime, timezone
+import json, os, sys
+from datetime import UTC, datetime
+from pathlib import Path
 import airflow_dag
 seen = {}
 for run, (day, conf) in json.loads(sys.argv[1]).items():
-    at = datetime.fromisoformat(day).replace(tzinfo=timezone.utc)
-    done = airflow_dag.dag.test(logical_date=at, run_conf=conf)
+    done = airflow_dag.dag.test(logical_date=datetime.fromisoformat(day).replace(tzinfo=UTC), run_conf=conf)
     tasks = {each.task_id: [str(each.state), each.try_number] for each in done.get_task_instances()}
-    seen[run] = {"state": str(done.state), "tasks": tasks}
-json.dump(seen, open(sys.argv[2], "w"))
+    manifest = Path(os.environ["IRIS_DATA"], "scored", day, "manifest.json")
+    seen[run] = {"tasks": tasks, "written_at": manifest.stat().st_mtime_ns}
+Path(sys.argv[2]).write_text(json.dumps(seen))
 """
 
 
@@ -68,30 +71,24 @@ def test_a_day_is_scored_and_judged_and_the_version_goes_live_once(airflow, tmp_
     install(airflow["AIRFLOW__CORE__DAGS_FOLDER"])
     rows("2026-11-29.parquet")
     rows("2026-11-30.parquet", low=50.0, high=60.0)
-    new = {"model": "iris:2"}
-    first, _ = run_dags(airflow, tmp_path, {"first": ("2026-11-29", new)})
-    assert first["first"]["tasks"] == {task: ["success", 1] for task in ORDER}
-    with Registry.open(registry) as opened:
-        assert opened.releases.current("iris").live == 2
-        events = opened.releases.events("iris")
-    assert (events[-1].actor, events[-1].reason.split(",")[0]) == ("airflow", "DAG iris_daily")
-    scored = files(tmp_path / "scored" / "2026-11-29")
-
-    # The same day once more, and a day whose rows are others: that one is refused, and not tried again.
-    again, log = run_dags(
-        airflow, tmp_path, {"again": ("2026-11-29", new), "drifted": ("2026-11-30", {"model": "iris:1"})}
-    )
-    assert again["again"]["tasks"] == {task: ["success", 1] for task in ORDER}
-    assert files(tmp_path / "scored" / "2026-11-29") == scored
-    failed = {task: state for task, (state, _) in again["drifted"]["tasks"].items()}
-    assert failed == {
-        "verify": "success", "batch": "success", "monitor": "failed",
-        "release": "upstream_failed", "live": "upstream_failed",
-    }  # fmt: skip
-    assert again["drifted"]["tasks"]["monitor"] == ["failed", 1]
+    new, old = {"model": "iris:2"}, {"model": "iris:1"}
+    # A day, the same once more, and one whose rows are others, which would bring the old version back.
+    days = {"first": ("2026-11-29", new), "again": ("2026-11-29", new), "drifted": ("2026-11-30", old)}
+    seen, log = run_dags(airflow, tmp_path, days)
+    done = {task: ["success", 1] for task in ORDER}
+    assert (seen["first"]["tasks"], seen["again"]) == (done, seen["first"])
+    # What lading refuses is not tried again, though the tasks have three retries.
+    assert seen["drifted"]["tasks"] == done | {
+        "monitor": ["failed", 1],
+        "release": ["upstream_failed", 0],
+        "live": ["upstream_failed", 0],
+    }
     assert "expected the distribution of the training data, found another, PSI" in log
+    assert check_output(tmp_path / "scored" / "2026-11-29").manifest.scored == 1000
     with Registry.open(registry) as opened:
-        assert opened.releases.events("iris") == events
+        events = opened.releases.events("iris")
+    assert [(event.to, event.actor) for event in events] == [("1", "ada"), ("2", "airflow")]
+    assert events[1].reason.startswith("DAG iris_daily, run ")
 
 
 class Scheduled:
@@ -160,22 +157,24 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture
-def elsewhere(tmp_path_factory, registry, tmp_path, monkeypatch) -> Iterator[PostgresServer]:
-    """Return a PostgreSQL that has a registry with the versions of the test's, and has been stopped."""
-    folder = tmp_path_factory.mktemp("registry-server", numbered=True)
-    # Only its owner may go into the folders above.
-    for above in folder.parents[:3]:
-        above.chmod(0o755)
-    server = PostgresServer(folder)
-    server.start()
+def elsewhere(registry, tmp_path, monkeypatch) -> Iterator[PostgresServer]:
+    """Return a PostgreSQL of its own, stopped, that has a registry with the versions of the test's."""
     monkeypatch.setenv("LADING_STORE", str(tmp_path / "registry" / "blobs"))
-    with Registry.open(registry) as source, Registry.open(server.url()) as opened:
-        for version in (1, 2):
-            opened.push(source.fetch(Ref("iris", version=version)))
-        opened.releases.begin("iris", 1, actor="ada", force=True)
-    server.stop()
-    yield server
-    server.stop("immediate")
+    # Not below pytest's folders, into which only their owner may go.
+    folder = Path(tempfile.mkdtemp(prefix="lading-postgres-"))
+    try:
+        server = PostgresServer(folder)
+        server.start()
+        with Registry.open(registry) as source, Registry.open(server.url()) as opened:
+            for version in (1, 2):
+                opened.push(source.fetch(Ref("iris", version=version)))
+                record_evidence(opened, f"iris:{version}", fingerprint())
+            opened.releases.begin("iris", 1, actor="ada")
+        server.stop()
+        yield server
+        server.stop("immediate")
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.mark.slow
