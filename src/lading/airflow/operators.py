@@ -158,16 +158,16 @@ class MonitorOperator(LadingOperator):
         unknown: list[str] = []
         report: Report = {}
         if self.batch is not None:
-            found = findings_in_batch(self.batch, max_rejected=self.max_rejected, may_drift=self.may_drift)
-            wrong += found.wrong
-            unknown += found.unknown
+            scored = findings_in_batch(self.batch, max_rejected=self.max_rejected, may_drift=self.may_drift)
+            wrong += scored.wrong
+            unknown += scored.unknown
             report["batch"] = {key: self.batch[key] for key in ("folder", "rows", "rejected", "drifted")}
         if self.model is not None:
             options = flags(since=self.since)
             traffic = self.ask(monitor_report, "monitor", "status", self.model, *options)
-            found = findings_in_traffic(traffic)
-            wrong += found.wrong
-            unknown += found.unknown
+            live = findings_in_traffic(traffic)
+            wrong += live.wrong
+            unknown += live.unknown
             report["traffic"] = traffic
         for sentence in unknown:
             self.log.warning("not known: %s", sentence)

@@ -33,7 +33,7 @@ class WatchedRelease:
         if not ended.is_done:
             if not ended.may_pass:
                 raise AirflowFailException(ended.sentence)
-            # The release goes on without us; whoever waits asks again in any case.
+            # The release goes on without us, and what waits for it asks again.
             log.warning("release of `%s` not known now: %s", self.name, ended.sentence)
             return None
         report = release_report(ended.document)

@@ -20,6 +20,7 @@ from lading.bundle.writer import add_profile
 from lading.profile.encoding import encode
 from lading.profile.measure import measure
 from lading.registry import Registry
+from lading.release import EventDraft, Plan
 from lading.runtime.host.fingerprint import fingerprint
 from lading.runtime.open import load_runtime
 from support.bundles import IRIS_COLUMNS, linear_bundle
@@ -76,6 +77,28 @@ def rows(tmp_path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def canary(registry) -> str:
+    """Begin a canary release of iris:2, number 2; return the registry."""
+    with Registry.open(registry) as opened:
+        opened.releases.begin("iris", 2, Plan(mode="canary", steps=(10, 100)), actor="ada")
+    return registry
+
+
+@pytest.fixture
+def end(registry) -> Callable[[str], None]:
+    """Return a function that ends the current release as its driver would."""
+
+    def end(state: str) -> None:
+        with Registry.open(registry) as opened:
+            release = opened.releases.current("iris")
+            kind = "promoted" if state == "live" else "rolled_back"
+            draft = EventDraft(kind=kind, actor="rollout", reason="3 % more errors")
+            opened.releases.change(release, event=draft, state=state, reason="3 % more errors")
+
+    return end
 
 
 @pytest.fixture

@@ -117,8 +117,8 @@ class Scheduled:
 
     def worker_of(self, task: str) -> int | None:
         """Return the process that executes a task, if there is one."""
-        found = self.ask(f"select pid from task_instance where task_id = '{task}' and state = 'running'")
-        return found[0][0] if found else None
+        pids = self.ask(f"select pid from task_instance where task_id = '{task}' and state = 'running'")
+        return pids[0][0] if pids else None
 
 
 @contextmanager
@@ -132,6 +132,7 @@ def scheduled(airflow: dict[str, str], tmp_path: Path) -> Iterator[Scheduled]:
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "2",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
     }
     commands = (

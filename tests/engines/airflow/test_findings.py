@@ -14,8 +14,8 @@ def wrong(report: dict[str, Any], **limits: Any) -> list[str]:
 
 
 def test_nothing_is_wrong_with_a_run_as_in_training():
-    found = findings_in_batch(FINE, max_rejected=0.0, may_drift=())
-    assert (found.wrong, found.unknown) == ([], [])
+    findings = findings_in_batch(FINE, max_rejected=0.0, may_drift=())
+    assert (findings.wrong, findings.unknown) == ([], [])
 
 
 def test_columns_that_have_drifted_are_named_the_furthest_first():
@@ -41,6 +41,6 @@ def test_drift_that_is_not_known_is_not_fine():
 
 def test_open_alarms_are_wrong_and_so_is_a_column_that_has_none_yet():
     alarm = {"name": "iris", "version": 3, "subject": "age", "text": "younger than in training"}
-    found = findings_in_traffic({"alarms": [alarm], "alarming": ["age", "income"], "unknown": ["labels"]})
-    assert found.wrong == ["`iris:3` alarms: younger than in training", "column `income` alarms"]
-    assert found.unknown == ["labels"]
+    findings = findings_in_traffic({"alarms": [alarm], "alarming": ["age", "income"], "unknown": ["labels"]})
+    assert findings.wrong == ["`iris:3` alarms: younger than in training", "column `income` alarms"]
+    assert findings.unknown == ["labels"]
