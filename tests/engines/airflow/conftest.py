@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,20 +36,31 @@ with warnings.catch_warnings():
 
 
 @pytest.fixture(autouse=True)
-def registry(tmp_path, monkeypatch) -> str:
-    """Return the registry of the test: iris:1 to 3, which are proved here; 1 is live, 3 has other classes."""
+def own_registry(tmp_path, monkeypatch) -> str:
+    """Name a registry of the test's own, which does not exist yet; no setting of the developer is used."""
     for name in [name for name in os.environ if name.startswith("LADING_")]:
         monkeypatch.delenv(name)
-    url = str(tmp_path / "registry")
-    monkeypatch.setenv("LADING_REGISTRY", url)
-    with Registry.open(url) as opened:
-        # The third has another signature: a release of it is refused.
-        for seed, classes in ((0, 3), (1, 3), (2, 4)):
-            opened.push(packed(tmp_path / f"{seed}.bundle", seed, classes))
-        for ref in ("iris:1", "iris:2", "iris:3"):
-            record_evidence(opened, ref, fingerprint())
+    monkeypatch.setenv("LADING_REGISTRY", str(tmp_path / "registry"))
+    return str(tmp_path / "registry")
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory) -> Path:
+    """Return a registry to copy: iris:1 to 3, which are proved here; 1 is live, 3 has other classes."""
+    folder = tmp_path_factory.mktemp("filled")
+    with Registry.open(str(folder / "registry")) as opened:
+        for number, (seed, classes) in enumerate(((0, 3), (1, 3), (2, 4)), 1):
+            opened.push(packed(folder / f"{number}.bundle", seed, classes))
+            record_evidence(opened, f"iris:{number}", fingerprint())
         opened.releases.begin("iris", 1, actor="ada")
-    return url
+    return folder / "registry"
+
+
+@pytest.fixture
+def registry(own_registry, filled) -> str:
+    """Return the test's own registry, with three versions of iris."""
+    shutil.copytree(filled, own_registry)
+    return own_registry
 
 
 def packed(path: Path, seed: int, classes: int) -> Bundle:

@@ -61,12 +61,13 @@ def run_dags(airflow: dict[str, str], tmp_path: Path, runs: dict[str, tuple[str,
     dags, out = airflow["AIRFLOW__CORE__DAGS_FOLDER"], tmp_path / "seen.json"
     command = [sys.executable, "-c", RUNS, json.dumps(runs), str(out)]
     environ = airflow | {"PYTHONPATH": os.pathsep.join([dags, os.environ.get("PYTHONPATH", "")])}
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=280)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=560)
     log = done.stdout + done.stderr
     assert done.returncode == 0, log
     return json.loads(out.read_text()), log
 
 
+@pytest.mark.timeout(600)
 def test_a_day_is_scored_and_judged_and_the_version_goes_live_once(airflow, tmp_path, rows, registry):
     install(airflow["AIRFLOW__CORE__DAGS_FOLDER"])
     rows("2026-11-29.parquet")

@@ -36,13 +36,13 @@ def is_alive(pid: int) -> bool:
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def test_a_command_that_is_done_leaves_its_document():
+def test_a_command_that_is_done_leaves_its_document(registry):
     ended = run("list", "--json")
     assert (ended.is_done, ended.sentence) == (True, "")
     assert [model["name"] for model in ended.document["models"]] == ["iris"]
 
 
-def test_what_lading_refuses_is_final_and_has_its_sentence_and_hint():
+def test_what_lading_refuses_is_final_and_has_its_sentence_and_hint(registry):
     ended = run("verify", "nobody:1", "--json")
     assert (ended.code, ended.is_done, ended.may_pass, ended.document) == (3, False, False, None)
     where, hint = ended.sentence.splitlines()

@@ -14,6 +14,8 @@ from lading.batch.ledger import Ledger
 from lading.registry import Registry
 from support.batch_runs import files
 
+pytestmark = pytest.mark.usefixtures("registry")
+
 
 def perform(kind, **fields):
     return kind(task_id="task", **fields).execute({})
@@ -120,11 +122,12 @@ def test_the_lading_of_another_environment_does_the_work(tmp_path):
     command = tmp_path / "my lading"
     command.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\nexec "{sys.executable}" -m lading "$@"\n')
     command.chmod(0o755)
-    assert perform(VerifyOperator, model="iris:2", lading_command=[str(command)])["holds"]
-    assert (tmp_path / "asked").read_text() == "verify iris:2 --json\n"
+    fields = {"model": "iris:1", "lading_command": [str(command)]}
+    assert perform(MonitorOperator, **fields)["traffic"]["name"] == "iris"
+    assert (tmp_path / "asked").read_text() == "monitor status iris:1 --since=1d --json\n"
     command.write_text('#!/bin/sh\necho \'{"an": "older lading"}\'\n')
-    message = refused(VerifyOperator, model="iris:2", lading_command=[str(command)])
-    assert message.startswith("`lading verify`: expected the JSON of lading ")
+    message = refused(MonitorOperator, **fields)
+    assert message.startswith("`lading monitor`: expected the JSON of lading ")
 
 
 @pytest.mark.parametrize("kind", [BatchOperator, MonitorOperator, ReleaseOperator, VerifyOperator])

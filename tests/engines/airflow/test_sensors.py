@@ -8,6 +8,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from lading.airflow import ReleaseSensor
 from lading.registry import Registry
 
+pytestmark = pytest.mark.usefixtures("registry")
+
 
 def look(**fields):
     return ReleaseSensor(task_id="wait", **fields).poke({})
