@@ -34,7 +34,7 @@ class Place(Protocol):
         """Where parts are written to before they are published: what a `Scorer` takes."""
 
     def holding(self) -> AbstractContextManager[None]:
-        """Keep other runs out. Raises `OutputInUse` for one at work, `DestinationExists` for something else."""
+        """Keep other runs out. Raises `OutputInUse`, and `DestinationExists` for files that are no run's."""
 
     def confirm(self) -> None:
         """Raise `OutputInUse` if other runs are not kept out any more."""

@@ -40,7 +40,7 @@ class BucketPlace:
 
     @contextmanager
     def holding(self) -> Iterator[None]:
-        """Keep other runs out. Raises `OutputInUse` for one at work, `DestinationExists` for something else."""
+        """Keep other runs out. Raises `OutputInUse`, and `DestinationExists` for files that are no run's."""
         self._check_ours()
         lease = Lease(self._objects, f"{self._url}/{STATE}/lock", self._url)
         lease.acquire()

@@ -32,7 +32,7 @@ class FolderPlace:
 
     @contextmanager
     def holding(self) -> Iterator[None]:
-        """Keep other runs out. Raises `OutputInUse` for one at work, `DestinationExists` for something else."""
+        """Keep other runs out. Raises `OutputInUse`, and `DestinationExists` for files that are no run's."""
         if self._folder.is_dir():
             check_ours(self.where, [path.name for path in self._folder.iterdir()])
         elif self._folder.exists():
