@@ -20,8 +20,8 @@ from lading.errors import LadingError
 from lading.runtime.python.host import PythonHost
 
 _proved: dict[str, tuple[Scorer, Bundle]] = {}
-"""The scorer and the bundle of the run at which this process is. Spark keeps its workers for further tasks, and
-gives them nothing to keep things in; what has proved itself here need not do so for each part."""
+"""The scorer and the bundle of the run at which this process is. Spark keeps its workers for further tasks,
+and gives them nothing to keep things in; what has proved itself here need not do so for each part."""
 
 
 class Answer(msgspec.Struct, frozen=True):
