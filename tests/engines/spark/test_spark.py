@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from lading.batch.recording import Recorder
 from lading.batch.run import Options, run_batch
 from lading.runtime.python.host import this_host
 from support.batch_bundles import CASES
@@ -49,7 +50,8 @@ def test_the_part_of_an_executor_that_is_killed_is_scored_again(tmp_path, sessio
             os.kill(killed[0], signal.SIGKILL)
 
     options = Options(engine="spark")
-    run = run_batch(long_case.bundle, [long_case.source], tmp_path / "out", options, progress=progress)
+    recorder = Recorder(progress=progress)
+    run = run_batch(long_case.bundle, [long_case.source], tmp_path / "out", options, recorder=recorder)
     assert (run.manifest.rows, run.resumed) == (PARTS * PART_ROWS, 0)
     assert killed[0] not in executors(session)
     assert files(tmp_path / "out") == expected

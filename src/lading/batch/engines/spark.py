@@ -20,7 +20,7 @@ from lading.batch.on_spark.shipping import ship
 from lading.batch.on_spark.worker import Answer, Parts, left_refusals
 from lading.batch.plan import Task
 from lading.batch.scoring import Done
-from lading.batch.shipping import shared_mark
+from lading.batch.shipping import libraries, shared_mark
 from lading.batch.work import Refused, Work
 from lading.bundle import Bundle
 
@@ -43,7 +43,7 @@ def score(work: Work, tasks: Sequence[Task], processes: int) -> Generator[Done |
         shipped = ship(session, Bundle.open(work.bundle, digest=work.digest))
         plan = msgspec.structs.replace(work.plan, tasks=tuple(tasks))
         run = secrets.token_hex(16) if mark is None else mark.name
-        parts = Parts(shipped, plan, work.parts, mark, run, work.python)
+        parts = Parts(shipped, plan, work.parts, mark, run, work.python, libraries())
         answers = _by_connect(session, parts) if is_connect(session) else _by_context(session, parts)
         reported: set[Path] = set()
         try:

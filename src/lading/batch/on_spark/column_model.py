@@ -37,6 +37,7 @@ class _Proved:
     """A bundle that has proved itself in this process."""
 
     def __init__(self, bundle: Bundle, python: PythonHost) -> None:
+        self._bundle = bundle  # Kept: what is in use is not removed to make room.
         self.signature = bundle.manifest.signature
         self._caster = Caster(request_signature(bundle.manifest, bundle.samples()))
         self.chunk_rows = chunk_rows(self.signature.inputs)

@@ -32,7 +32,8 @@ def ship(session: Any, bundle: Bundle) -> Shipped:
     The same bundle again costs nothing: its file has the name of its digest.
     """
     # A file and not a broadcast variable: models may be as large as the memory of a worker.
-    file = f"lading-{bundle.digest.removeprefix('sha256:')}.tar"
+    # Not by the name of a tar, which Spark would unpack.
+    file = f"lading-{bundle.digest.removeprefix('sha256:')}.bundle"
     if is_connect(session):
         with tempfile.TemporaryDirectory() as folder:
             _write(bundle, Path(folder) / file)

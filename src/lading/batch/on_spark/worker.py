@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +13,15 @@ from lading.batch.on_spark.refusals import MachineRefusal, Refusal
 from lading.batch.on_spark.shipping import Shipped
 from lading.batch.plan import Plan
 from lading.batch.scoring import Done, Scorer
-from lading.batch.shipping import check_input, check_shared, machine
+from lading.batch.shipping import check_input, check_libraries, check_shared, machine
 from lading.batch.work import Refused
+from lading.bundle import Bundle
 from lading.errors import LadingError
 from lading.runtime.python.host import PythonHost
 
-_proved: dict[str, Scorer] = {}
-"""The scorer of the run at which this process is. Spark keeps its workers for further tasks, and gives them
-nothing to keep things in; what has proved itself here need not do so for each part."""
+_proved: dict[str, tuple[Scorer, Bundle]] = {}
+"""The scorer and the bundle of the run at which this process is. Spark keeps its workers for further tasks,
+and gives them nothing to keep things in; what has proved itself here need not do so for each part."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -33,7 +35,8 @@ class Answer(msgspec.Struct, frozen=True):
 class Parts:
     """The tasks of a plan as executors get them, and the name of the run.
 
-    `mark` is the file by which they know the run's folder; None for one in a bucket.
+    `mark` is the file by which they know the run's folder; None for one in a bucket. `libraries` are those of
+    the driver, by whose versions bytes are decided.
     """
 
     shipped: Shipped
@@ -42,6 +45,7 @@ class Parts:
     mark: Path | None
     run: str
     python: PythonHost
+    libraries: Mapping[str, str]
 
     def score(self, at: int) -> bytes:
         """Score the task at a place in the plan and return the `Answer` as JSON.
@@ -66,9 +70,12 @@ class Parts:
         if self.run not in _proved:
             # One at a time: a worker that changes between runs must not keep all their models.
             while _proved:
-                _proved.popitem()[1].close()
-            _proved[self.run] = Scorer(self.shipped.bundle(), self.plan, self.python)
-        return _proved[self.run]
+                _proved.popitem()[1][0].close()
+            check_libraries(self.libraries)
+            # Kept: what is in use is not removed to make room.
+            bundle = self.shipped.bundle()
+            _proved[self.run] = Scorer(bundle, self.plan, self.python), bundle
+        return _proved[self.run][0]
 
 
 def leave_refusal(mark: Path | None, error: LadingError) -> None:
