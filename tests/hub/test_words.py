@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lading.hub import drawing
+from lading.hub import drawing, evidence_chart
 from lading.hub.views import act
 from lading.hub.words import LANGUAGES, language_of, translator
 
@@ -28,7 +28,7 @@ def sentences() -> set[str]:
         drawing.SOURCES,
         drawing.ALARM_KINDS,
     )
-    acts = (act.BUTTONS, act.PROBLEMS)
+    acts = (act.BUTTONS, act.PROBLEMS, evidence_chart.GATES)
     texts = {text for each in (*kinds, *others, *acts) for text in each.values()}
     texts |= {drawing.age(seconds)[1] for seconds in (0, 600, 36_000, 864_000)}
     for template in (HUB / "templates").glob("*.html"):

@@ -66,12 +66,8 @@ def make_app(
                 for path, (_, view) in {**views, **searches}.items()
             ),
             Route(PATH, openapi_json),
-            Route("/api/models/{name}/monitoring.csv", answering.file(pages.monitoring_table)),
+            *_tables(pages, answering),
             *_forms(acting, signing),
-            *(
-                Route(f"/api/log/{{name}}/records.{form}", answering.file(partial(pages.log_file, form=form)))
-                for form in ("json", "csv")
-            ),
             Route("/language/{language}", answering.language),
             Route("/health", answering.health),
             Route("/live", answering.stream),
@@ -85,6 +81,18 @@ def make_app(
     app.add_middleware(Compressed)
     app.add_middleware(WithHeaders, hosts=hosts)
     return app
+
+
+def _tables(pages: Pages, answering: Answering) -> list[Route]:
+    """Return the routes of files: tables behind charts, and what was searched."""
+    return [
+        Route("/api/models/{name}/monitoring.csv", answering.file(pages.monitoring_table)),
+        Route("/api/models/{name}/release.csv", answering.file(pages.release_evidence)),
+        *(
+            Route(f"/api/log/{{name}}/records.{form}", answering.file(partial(pages.log_file, form=form)))
+            for form in ("json", "csv")
+        ),
+    ]
 
 
 def _forms(acting: Acting, signing: Signing) -> list[Route]:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from lading import units
 from lading.clock import iso_time, unix_time
-from lading.hub import charts
+from lading.hub import charts, evidence_chart
 from lading.hub.prediction_log import MOST_DOWNLOADED
 from lading.hub.views.act import BUTTONS, LONGEST_REASON, PROBLEMS
 from lading.hub.views.begin import MODES_OF_FORM, USUAL_HOLD, USUAL_STEPS
@@ -123,6 +123,7 @@ class Drawing:
         self._environment.globals.update(sources=SOURCES, share_text=share_text)
         self._environment.globals.update(alarm_kinds=ALARM_KINDS, translated=_translated)
         self._environment.globals.update(size=units.size, short=_short, share=units.weight, quoted=quoted)
+        self._environment.globals.update(evidence=evidence_chart, gates=evidence_chart.GATES)
         self._environment.globals.update(charts=charts, assets=assets, ages=AGES, live="")
         self._environment.globals.update(
             charts=charts, most_downloaded=MOST_DOWNLOADED, iso=iso_time, whole=whole

@@ -136,6 +136,9 @@ OPERATIONS: dict[str, Operation] = {
         (_number("below", "The number below which versions are: `older` of the page before."),),
     ),
     "/api/models/{name}/release": Operation("The current release of a model", ReleasePage),
+    "/api/models/{name}/release.csv": Operation(
+        "The evidence of the running step, every block of traffic of each check", None
+    ),
     **{
         f"/api/models/{{name}}/release/{act}": Operation(
             f"What the page that asks for a reason to {act} says", ActPage, _SEEN

@@ -25,7 +25,7 @@ from lading.hub.views.home import home
 from lading.hub.views.log import LogState, records_table
 from lading.hub.views.models import COLUMNS, model_page, models
 from lading.hub.views.monitoring import PERIODS, MonitoringState, monitoring_page, tables
-from lading.hub.views.release import release_page
+from lading.hub.views.release import evidence_table, release_page
 from lading.hub.views.tables import TableState, one_of
 from lading.hub.views.trying import TryState
 from lading.hub.views.versions import version_page
@@ -66,13 +66,22 @@ class Pages:
 
     def release(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
         """Make the page of the current release of a model."""
-        # A server that is not lading's follows no release.
-        own = [each for each in knowledge.replicas if not each.gone and each.pattern != "foreign"]
         name = check_name(request.path_params["name"])
         # Before the release: what a form carries of them is never newer than what its page displays.
         last = self._reader.steering(name)
-        answer = self._reader.release(name, len(own))
-        return release_page(answer.value, last.value[1]), answer.failure
+        answer = self._reader.release(name, _followers(knowledge))
+        return release_page(*answer.value, last.value[1]), answer.failure
+
+    def release_evidence(self, request: Request, knowledge: Knowledge) -> tuple[Response, str]:
+        """Make the evidence of the running step as CSV, every block of traffic on a line."""
+        name = check_name(request.path_params["name"])
+        answer = self._reader.release(name, _followers(knowledge))
+        taken, paths = answer.value
+        file = f"{name}-release-{taken.release.number}-evidence.csv"
+        headers = {"content-disposition": f'attachment; filename="{file}"'}
+        return Response(
+            csv_text(*evidence_table(paths)), media_type="text/csv", headers=headers
+        ), answer.failure
 
     def act(self, request: Request, _knowledge: Knowledge, act: Act) -> tuple[Any, str]:
         """Make the page that asks for the reason of an act."""
@@ -204,6 +213,11 @@ class Pages:
         name = check_name(request.path_params["name"])
         newest = knowledge.newest.get(name)
         return self._reader.monitoring(name, PERIODS[state.since], newest.owner if newest is not None else "")
+
+
+def _followers(knowledge: Knowledge) -> int:
+    """Return how many servers follow releases: one that is not lading's does not."""
+    return sum(not each.gone and each.pattern != "foreign" for each in knowledge.replicas)
 
 
 def _number(text: str, where: str) -> int | None:

@@ -29,9 +29,10 @@ from lading.release import Event, Release
 from lading.release.history_check import check_history, how_forgeable
 from lading.rollout.by_hand import target_of
 from lading.rollout.driver import LEASE
-from lading.rollout.evidence import WindowReader, assess
+from lading.rollout.evidence import WindowReader, assess_with_paths
 from lading.rollout.snapshot import Snapshot, snapshot
 from lading.units import size
+from lading.verdict import GatePath
 
 Value = TypeVar("Value")
 
@@ -128,24 +129,28 @@ class Reader:
             # The page has said so already, and the digest is on it all the same.
             return None
 
-    def release(self, name: str, servers: int) -> Answer[Snapshot]:
-        """Return the current release of a model in numbers; `servers` is how many follow it.
+    def release(self, name: str, servers: int) -> Answer[tuple[Snapshot, tuple[GatePath, ...]]]:
+        """Return the current release of a model in numbers, and the paths of its evidence in this step.
+
+        `servers` is how many follow it.
 
         Raises `ModelNotFound`, and `NotFound` for a model that was never released.
         """
 
-        def read() -> Snapshot:
+        def read() -> tuple[Snapshot, tuple[GatePath, ...]]:
             release = self._registry.releases.current(name)
             if release is None:
                 raise self._no_release(name)
             now = self._registry.fleet.now()
             windows, verdict = [], None
+            paths: tuple[GatePath, ...] = ()
             if release.is_open:
                 with self._reading:  # What it knows of a release grows with each reading.
                     windows = self._windows.windows(release)
-                verdict = assess(release, windows, now)
+                verdict, paths = assess_with_paths(release, windows, now)
             driver = self._registry.fleet.lease_holder(LEASE)
-            return snapshot(release, windows, now, verdict, driver=driver, servers=servers)
+            taken = snapshot(release, windows, now, verdict, driver=driver, servers=servers)
+            return taken, paths
 
         return self._read(("release", name), read)
 
