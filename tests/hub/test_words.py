@@ -27,6 +27,8 @@ def sentences() -> set[str]:
         drawing.PATTERNS,
         drawing.SOURCES,
         drawing.ALARM_KINDS,
+        drawing.RUN_KINDS,
+        drawing.RUN_STATES,
     )
     acts = (act.BUTTONS, act.PROBLEMS, evidence_chart.GATES)
     texts = {text for each in (*kinds, *others, *acts) for text in each.values()}

@@ -13,6 +13,7 @@ from PIL import Image
 from lading.hub.access import Access
 from support.browsing import NARROW, WIDE, People
 from support.hub_person import KEY
+from support.hub_runs import FINISHED
 from support.hub_scene import scene
 from support.hub_server import hub_over, signed_in
 
@@ -39,6 +40,8 @@ PAGES: Mapping[str, tuple[str, str]] = {
     "logs": ("/log", "The models of the prediction log"),
     "log": ("/log/credit-default", "What a model was asked, what it answered, and what was true"),
     "alarms": ("/alarms", "Alarms, and the alerts that people were sent"),
+    "runs": ("/runs", "Data sets that models score, and what became of them"),
+    "run": (f"/runs/{FINISHED}", "One run: what was set aside and why, and which columns have drifted"),
     "inventory": ("/inventory", "Every server and what it runs"),
     "replica": ("/inventory/models-3", "One server, which could not load a version"),
     "history": ("/history", "What happened to the releases of all models"),

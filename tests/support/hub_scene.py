@@ -36,6 +36,7 @@ from lading.release import EventDraft, Plan
 from lading.replica import Replica, ReplicaModel
 from lading.rollout import driver as rollout
 from lading.signature import Signature, Tensor
+from support import hub_runs
 from support.alert_states import firing
 from support.bundles import REQUIREMENTS, linear_draft, linear_model, run_model
 from support.hub_rows import alarm
@@ -122,6 +123,7 @@ class _Scene:
         self._canary()
         self._replicas()
         self._log()
+        self._runs()
         self._clock.at = NOW
         for lease in (rollout.LEASE, monitoring.LEASE):
             self._registry.fleet.lease(lease, "models-1", 30.0)
@@ -255,6 +257,25 @@ class _Scene:
             log.label(ids[number], "repaid" if number % 3 else "late", at=NOW - 5.0, model=version.name)
         log.close()
 
+    def _runs(self) -> None:
+        """A night's runs over data sets: one has ended well but for drift, one goes on, two have not."""
+        columns = [(name, 0.38 if name == "age" else 0.0011 * at) for at, name in enumerate(APPLICANT, 1)]
+        ended = (
+            (hub_runs.FINISHED, "credit-default", 3, 9 * HOUR, 411.6, "finished", "", hub_runs.finished(columns)),
+            (hub_runs.LOST, "ticket-topics", 3, 5 * HOUR, 260.0, "running", "", hub_runs.facts(parts_done=31)),
+            (hub_runs.FAILED, "fraud-screen", 2, 4 * HOUR, 2.4, "failed", _NO_COLUMN, hub_runs.facts(parts_done=0, rows=0, scored=0, rows_per_s=0.0)),
+            (hub_runs.RUNNING, "churn", 3, 2 * MINUTE, 118.0, "running", "", hub_runs.facts()),
+        )  # fmt: skip
+        for id, name, number, ago_s, seconds, state, text, facts in ended:
+            version = self._version(name, number)
+            values = {"name": name, "version": number, "digest": version.digest, "actor": "airflow"}
+            for at in (0.0, seconds):
+                self._clock.at = NOW - ago_s + at
+                last = {"state": state, "text": text} if at else {}
+                self._registry.runs.save(
+                    hub_runs.run(id, host="batch-1.bank.example", batch=facts, **values, **last)
+                )
+
     def _add(self, drawn: list[Any], name: str, version: ModelVersion, release: int) -> None:
         labels = dict(zip("abc", LABELS[name], strict=True))
         self._registry.traffic.add_windows(
@@ -300,6 +321,7 @@ _NAMED_BY_SUBJECT = """
 UPDATE alarms SET id = json_extract(body, '$.subject'),
   body = json_set(body, '$.id', json_extract(body, '$.subject'))
 """
+_NO_COLUMN = "input `payments.parquet`: expected a column `new_device`, found none"
 _DESCRIPTIONS = {
     "credit-default": "Whether an applicant pays a loan back, from what the application says.",
     "churn": "Whether a customer is about to leave, from the last quarter.",

@@ -56,6 +56,7 @@ def make_app(
             *(answering.route(path, template, view) for path, (template, view) in views.items()),
             # A search of the log takes seconds: it is made when somebody asks, and not with every change.
             *(Route(path, answering.page(template, view)) for path, (template, view) in searches.items()),
+            Route("/api/runs/{id}.csv", answering.file(pages.run_table)),
             # Before the data of pages: those of a model `a.json` are at `/api/history?model=a.json`.
             *(
                 Route(f"/api/history/{{name}}.{form}", partial(pages.export_history, form=form))
@@ -88,6 +89,7 @@ def _tables(pages: Pages, answering: Answering) -> list[Route]:
     return [
         Route("/api/models/{name}/monitoring.csv", answering.file(pages.monitoring_table)),
         Route("/api/models/{name}/release.csv", answering.file(pages.release_evidence)),
+        Route("/api/runs.csv", answering.file(pages.runs_table)),
         *(
             Route(f"/api/log/{{name}}/records.{form}", answering.file(partial(pages.log_file, form=form)))
             for form in ("json", "csv")
@@ -126,4 +128,6 @@ def _views(pages: Pages) -> Mapping[str, tuple[str, View]]:
         "/history/{name}": ("history.html", pages.model_history),
         "/models/{name}/monitoring": ("monitoring.html", pages.monitoring),
         "/alarms": ("alarms.html", pages.alarms),
+        "/runs": ("runs.html", pages.runs),
+        "/runs/{id}": ("run.html", pages.run),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -79,6 +80,10 @@ ALARM_KINDS = {
 """What alarms, by the kind of an alarm or of a finding."""
 SOURCES = {"reference": "reference data", "samples": "golden samples", "log": "logged requests"}
 """What a profile was measured on."""
+RUN_KINDS = {"batch": "batch run", "training": "training run"}
+"""What a run over a data set is."""
+RUN_STATES = {"running": "running", "finished": "finished", "failed": "failed", "lost": "lost"}
+"""How a run stands."""
 COLUMNS_NAMED = 200
 """So many columns of an input are named on a page, and so many inputs; ``/api`` has all of them."""
 
@@ -125,6 +130,8 @@ class Drawing:
         self._environment.globals.update(size=units.size, short=_short, share=units.weight, quoted=quoted)
         self._environment.globals.update(evidence=evidence_chart, gates=evidence_chart.GATES)
         self._environment.globals.update(charts=charts, assets=assets, ages=AGES, live="")
+        self._environment.globals.update(run_kinds=RUN_KINDS, run_states=RUN_STATES, duration=units.duration)
+        self._environment.globals.update(shell_quoted=shlex.quote)
         self._environment.globals.update(
             charts=charts, most_downloaded=MOST_DOWNLOADED, iso=iso_time, whole=whole
         )

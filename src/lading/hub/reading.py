@@ -18,12 +18,14 @@ from lading.errors import BlobNotFound, BundleError, HistoryBroken, LadingError,
 from lading.hub.views.alarms import ALARMS_A_PAGE
 from lading.hub.views.history import EVENTS_A_PAGE, ChainCheck, HistoryState
 from lading.hub.views.models import EVENTS_SHOWN, VERSIONS_A_PAGE
+from lading.hub.views.runs import RUNS_OF_MODEL, RUNS_READ, is_run_id
 from lading.hub.views.versions import Contents, VersionRecord
 from lading.monitor.snapshot import thinned_snapshot
 from lading.monitor.status import ModelStatus
 from lading.ref import Ref
 from lading.registry import Registry
 from lading.registry.catalog.monitoring import AlarmQuery
+from lading.registry.catalog.runs import RunQuery
 from lading.registry.records import EventPage, ModelVersion
 from lading.release import Event, Release
 from lading.release.history_check import check_history, how_forgeable
@@ -31,6 +33,7 @@ from lading.rollout.by_hand import target_of
 from lading.rollout.driver import LEASE
 from lading.rollout.evidence import WindowReader, assess_with_paths
 from lading.rollout.snapshot import Snapshot, snapshot
+from lading.runs import Run
 from lading.units import size
 from lading.verdict import GatePath
 
@@ -89,15 +92,18 @@ class Reader:
         # Apart from the other answers: one of these is as large as a thousand of those.
         self._statuses: OrderedDict[Any, Answer[ModelStatus]] = OrderedDict()
 
-    def model(self, name: str, below: int | None) -> Answer[tuple[list[ModelVersion], list[Event]]]:
-        """Return versions, highest first and one more than a page has, and the last events of a model.
+    def model(
+        self, name: str, below: int | None
+    ) -> Answer[tuple[list[ModelVersion], list[Event], list[Run]]]:
+        """Return versions, highest first and one more than a page has, and the last events and runs of a model.
 
         Raises `ModelNotFound`.
         """
 
-        def read() -> tuple[list[ModelVersion], list[Event]]:
+        def read() -> tuple[list[ModelVersion], list[Event], list[Run]]:
             versions = self._registry.versions.page(name, below=below, limit=VERSIONS_A_PAGE + 1)
-            return versions, self._registry.releases.last_events(name, EVENTS_SHOWN)
+            runs = self._registry.runs.page(RunQuery(name=name), RUNS_OF_MODEL + 1)
+            return versions, self._registry.releases.last_events(name, EVENTS_SHOWN), runs
 
         return self._read(("model", name, below), read)
 
@@ -267,6 +273,23 @@ class Reader:
             return monitoring.alarm_page(asked, ALARMS_A_PAGE + 1), monitoring.states("alerts")
 
         return self._read(("alarms", asked), read)
+
+    def runs(self, asked: RunQuery) -> Answer[list[Run]]:
+        """Return runs over data sets, last begun first and one more than a page sorts."""
+        return self._read(("runs", asked), lambda: self._registry.runs.page(asked, RUNS_READ + 1))
+
+    def run(self, run_id: str) -> Answer[Run]:
+        """Return a run. Raises `NotFound`."""
+
+        def read() -> Run:
+            # No database is asked for a text that is no id.
+            run = self._registry.runs.find(run_id) if is_run_id(run_id) else None
+            if run is None:
+                hint = "runs are kept for 400 days; /runs has all"
+                raise NotFound(f"run `{run_id[:80]}`", expected="a run of the registry", found="none", hint=hint)
+            return run
+
+        return self._read(("run", run_id), read)
 
     def manifest(self, version: ModelVersion) -> tuple[Manifest | None, str]:
         """Return the manifest of a version, or None and why it cannot be read."""

@@ -41,7 +41,7 @@ class GatePath(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def paths_of(findings: Sequence[Finding], ages: Floats, since: float) -> tuple[GatePath, ...]:
-    """Return the path of each finding; `ages` are the seconds of a step that began at `since`, a Unix time."""
+    """Return the path of each finding; `ages` are the seconds of a step that began at `since`."""
     return tuple(
         GatePath(
             gate=finding.gate,
