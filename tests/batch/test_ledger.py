@@ -15,6 +15,7 @@ import pytest
 from lading.batch import plan as planning
 from lading.batch.checking import check_against
 from lading.batch.ledger import Ledger
+from lading.batch.recording import Recorder
 from lading.batch.run import Options, run_batch
 from lading.errors import BatchChanged, DestinationExists
 from support.batch_runs import dirty, files, has_come_to
@@ -74,7 +75,7 @@ def begun(tmp_path: Path, iris, source: Path, monkeypatch) -> Path:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_batch(iris, [source], tmp_path / "out", Options(processes=1), progress=stop)
+        run_batch(iris, [source], tmp_path / "out", Options(processes=1), recorder=Recorder(progress=stop))
     return tmp_path / "out"
 
 
@@ -95,7 +96,7 @@ def test_an_input_that_changes_while_it_is_scored_publishes_nothing(tmp_path, ir
         os.utime(source, ns=(1, 1))
 
     with pytest.raises(BatchChanged, match="the bytes it had at the start"):
-        run_batch(iris, [source], tmp_path / "out", Options(processes=1), progress=touch)
+        run_batch(iris, [source], tmp_path / "out", Options(processes=1), recorder=Recorder(progress=touch))
     assert not (tmp_path / "out/manifest.json").exists()
 
 

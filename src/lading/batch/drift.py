@@ -5,26 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import msgspec
 import numpy as np
 
 from lading.batch.scoring import Done
 from lading.monitor.distances import expected_psi, psi
 from lading.profile import Profile
+from lading.runs import ColumnDrift
 
 SHIFTED = 0.1
 """A PSI that is usually called a shift; less is none, however certain it is."""
 
 _DEVIATIONS = 6.0
-
-
-class ColumnDrift(msgspec.Struct, frozen=True):
-    """A column of the run: its PSI against the profile, what is usual at random, and the verdict."""
-
-    column: str
-    psi: float
-    at_random: float
-    drifted: bool
 
 
 def drift_of(profile: Profile | None, done: Sequence[Done]) -> tuple[ColumnDrift, ...]:

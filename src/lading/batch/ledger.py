@@ -18,21 +18,11 @@ from lading.batch.plan import Plan
 from lading.batch.scoring import Done, Written
 from lading.blobs.locks import file_lock_if_free
 from lading.errors import BatchChanged, DestinationExists
+from lading.runs import RunInput
 
 MANIFEST = "manifest.json"
 STATE = ".lading"
 _PLAN = "plan.json"
-
-
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file that was read: its name, its bytes, its rows, and how many of them were scored."""
-
-    name: str
-    sha256: str
-    size_bytes: int
-    rows: int
-    scored: int
-    rejected: int
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,7 +47,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     scored: int
     rejected: int
     reasons: tuple[tuple[str, int], ...]
-    inputs: tuple[Source, ...]
+    inputs: tuple[RunInput, ...]
     parts: tuple[Part, ...]
 
 
@@ -188,7 +178,7 @@ def make_manifest(plan: Plan, done: Sequence[Done]) -> Manifest:
             totals[file.name][at] += count
         for reason, count in each.reasons:
             reasons[reason] = reasons.get(reason, 0) + count
-    inputs = tuple(Source(f.name, f.sha256, f.size_bytes, *totals[f.name]) for f in plan.files)
+    inputs = tuple(RunInput(f.name, f.sha256, f.size_bytes, *totals[f.name]) for f in plan.files)
     return Manifest(
         format=plan.format,
         bundle=plan.bundle,

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from lading.batch.casting import Caster
-from lading.batch.drift import ColumnDrift, drift_of
-from lading.batch.inputs import Inputs, find_inputs, is_unchanged
-from lading.batch.ledger import Ledger, Manifest
-from lading.batch.local import Work, score_locally
+from lading.batch.drift import drift_of
+from lading.batch.engines.named import engine
+from lading.batch.inputs import Inputs, find_inputs, is_unchanged, sha256_of
+from lading.batch.ledger import MANIFEST, Ledger, Manifest
 from lading.batch.plan import Plan, make_plan
+from lading.batch.recording import Recorder
 from lading.batch.scoring import Done, check_keep
 from lading.batch.tables import open_table
+from lading.batch.work import Work
 from lading.bundle import Bundle
 from lading.bundle.requests import request_signature
 from lading.errors import BatchChanged, GateNotMet, InputMissing, NotSupported, UsageError
+from lading.runs import ColumnDrift
 from lading.runtime.host.cpus import cpu_limit
 from lading.runtime.python.host import DEFAULT_HOST, PythonHost
 
@@ -40,16 +43,13 @@ class BatchRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run goes: columns to keep, processes (0: one for each CPU), and what stops it."""
+    """How a run goes: the engine, columns to keep, processes (0: one for each CPU), and what stops it."""
 
+    engine: str = "local"
     keep: tuple[str, ...] = ()
     processes: int = 0
     max_rejected: float | None = None
     refuse_drift: bool = False
-
-
-Progress = Callable[[int, int, int], None]
-"""Called with parts that are done, all parts, and rows so far."""
 
 
 def run_batch(
@@ -60,7 +60,7 @@ def run_batch(
     *,
     model: str = "",
     python: PythonHost = DEFAULT_HOST,
-    progress: Progress | None = None,
+    recorder: Recorder | None = None,
 ) -> BatchRun:
     """Score all rows of the files at `paths` into `folder`, or go on with what was begun there.
 
@@ -68,12 +68,13 @@ def run_batch(
     scored. Raises `InputError` for files that do not fit, `BatchChanged`, `DestinationExists`, `GateNotMet`
     for too many rows set aside or drift, and what loading and running a model raise.
     """
-    options = options or Options()
+    options, recorder = options or Options(), recorder or Recorder()
+    score = engine(options.engine)
     # Outside of the folder's lock: nothing of a run that is refused is written.
     inputs = find_inputs(paths)
     plan = _planned(bundle, inputs, options, model)
     ledger = Ledger(folder)
-    with ledger.holding():
+    with ledger.holding(), recorder.recording(plan, folder.resolve(), options.engine):
         ledger.begin(plan)
         done = ledger.done(plan)
         resumed = len(done)
@@ -81,19 +82,21 @@ def run_batch(
         left = [task for task in plan.tasks if task.part not in done]
         processes = options.processes or cpu_limit()
         work = Work(bundle.path, bundle.digest, plan, ledger.parts, python)
-        for each in score_locally(work, left, processes):
+        recorder.scored(done.values(), before=True)
+        for each in score(work, left, processes):
             ledger.record(each)
             done[each.part] = each
             _check_rejected(done, options.max_rejected)
-            if progress is not None:
-                progress(len(done), len(plan.tasks), sum(record.rows for record in done.values()))
+            recorder.scored([each])
         seconds = time.monotonic() - began
         # Somebody may have written to a file while it was read.
         _check_unchanged(inputs)
         ordered = [done[task.part] for task in plan.tasks]
         drift = drift_of(bundle.profile, ordered)
+        recorder.judged(drift, _failed(ordered))
         _check_drift(drift, refuse=options.refuse_drift)
         manifest = ledger.finished() or ledger.publish(plan, ordered)
+        recorder.published(manifest, sha256_of(folder / MANIFEST))
     # Of this call alone: what was done before took no time now.
     scored_now = sum(done[task.part].rows for task in left)
     return BatchRun(

@@ -1,8 +1,8 @@
 """Where bundles and what is known of them are kept: a `Catalog` of rows and a `Store` of blobs.
 
-Holds the `Registry` over both; its five parts (``versions``, ``releases``, ``traffic``, ``fleet``,
-``monitoring``) need the catalog alone. The contracts and what implements them are in ``catalog`` and
-``store``. Never runs a model.
+Holds the `Registry` over both; its six parts (``versions``, ``releases``, ``traffic``, ``fleet``,
+``monitoring``, ``runs``) need the catalog alone. The contracts and what implements them are in ``catalog``
+and ``store``. Never runs a model.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from lading.registry.open import cache_of, open_catalog, open_store
 from lading.registry.records import GcReport, ModelVersion, NewVersion, Removed
 from lading.registry.release_check import RegistryCheck
 from lading.registry.releases import Releases
+from lading.registry.runs import Runs
 from lading.registry.traffic import Traffic
 from lading.registry.versions import Versions, as_ref, check_free, is_bare
 from lading.settings import registry_url, store_settings, store_url
@@ -54,8 +55,8 @@ class Registry:
     """Models, their versions, bundles and releases. One object per process; threads may share it.
 
     Its methods are the everyday ones. `models`, `tag`, `untag`, `remove`, `record`, `evidence` and `resolve`
-    are those of `versions`; everything about releases and what runs is in `releases`, `traffic`, `fleet` and
-    `monitoring`.
+    are those of `versions`; everything about releases and what runs is in `releases`, `traffic`, `fleet`,
+    `monitoring` and `runs`.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Registry:
         self._traffic = Traffic(catalog)
         self._fleet = Fleet(catalog)
         self._monitoring = Monitoring(catalog)
+        self._runs = Runs(catalog)
         self.last_known = LastKnown(cache.root / "known", catalog.where, self._clock)
 
     @classmethod
@@ -134,6 +136,11 @@ class Registry:
     def monitoring(self) -> Monitoring:
         """Windows of live columns, baselines, and alarms."""
         return self._monitoring
+
+    @property
+    def runs(self) -> Runs:
+        """Runs over data sets, such as `lading batch`."""
+        return self._runs
 
     def push(
         self, bundle: Bundle, *, tags: Sequence[str] = (), on_progress: OnProgress | None = None
@@ -346,6 +353,7 @@ class Registry:
         removed += self._traffic.prune(dry_run=dry_run)
         removed += self._fleet.prune(dry_run=dry_run)
         removed += self._monitoring.prune(dry_run=dry_run)
+        removed += self._runs.prune(dry_run=dry_run)
         return GcReport(tuple(removed), kept)
 
     def environments(self) -> dict[str, list[str]]:

@@ -1,6 +1,6 @@
 """The contract of catalogs: rows about models and what is known of them, in SQLite or in PostgreSQL.
 
-Holds contracts alone, one file for each of the five parts. ``sql`` implements them over either database.
+Holds contracts alone, one file for each of the six parts. ``sql`` implements them over either database.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Protocol
 from lading.registry.catalog.fleet import FleetCatalog
 from lading.registry.catalog.monitoring import MonitoringCatalog
 from lading.registry.catalog.releases import Decide, ReleaseCatalog, Writes
+from lading.registry.catalog.runs import RunCatalog
 from lading.registry.catalog.traffic import TrafficCatalog
 from lading.registry.catalog.versions import VersionCatalog
 
@@ -19,6 +20,7 @@ __all__ = [
     "FleetCatalog",
     "MonitoringCatalog",
     "ReleaseCatalog",
+    "RunCatalog",
     "TrafficCatalog",
     "VersionCatalog",
     "Writes",
@@ -26,7 +28,7 @@ __all__ = [
 
 
 class Catalog(Protocol):
-    """Five sets of rows in one database. Every method of them may raise `RegistryUnavailable`.
+    """Six sets of rows in one database. Every method of them may raise `RegistryUnavailable`.
 
     Each method is one transaction; two that change the same model wait for each other. What does not exist is
     answered with None or False: `Registry` writes the messages.
@@ -59,6 +61,10 @@ class Catalog(Protocol):
     @property
     def monitoring(self) -> MonitoringCatalog:
         """Windows of columns, baselines, and alarms."""
+
+    @property
+    def runs(self) -> RunCatalog:
+        """Runs over data sets."""
 
     def close(self) -> None:
         """Close all connections; they open again when used."""

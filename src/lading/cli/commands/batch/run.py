@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,15 +19,18 @@ from lading.cli.ui.parameters import (
     allow_option,
     complete_directories,
     complete_files,
+    current_actor,
     json_option,
     open_named,
+    open_registry,
     registry_option,
 )
 from lading.errors import missing_extra
 from lading.ref import Ref
 
 if TYPE_CHECKING:
-    from lading.batch.run import BatchRun, Progress
+    from lading.batch.recording import Progress, Recorder
+    from lading.batch.run import BatchRun
 
 _MOST_REASONS = 5
 
@@ -66,6 +70,13 @@ _MOST_REASONS = 5
     "--keep", "keep", multiple=True, metavar="COLUMN", help="Column to copy to the output; repeatable."
 )
 @click.option(
+    "--engine",
+    type=click.Choice(["local"]),
+    default="local",
+    show_default=True,
+    help="What divides the work: processes of this machine.",
+)
+@click.option(
     "--processes",
     type=click.IntRange(1, 1024),
     metavar="NUMBER",
@@ -91,18 +102,19 @@ def run(model: Ref | Path, **options: Any) -> None:
     try:
         from lading.batch.run import Options, report_values, run_batch
     except ModuleNotFoundError as error:
-        raise missing_extra("`lading batch`", "monitor", error) from error
+        raise missing_extra("`lading batch`", "batch", error) from error
     from lading.runtime.python.host import this_host
 
     # Fetched once, here: the processes that score open it by its digest.
     bundle, name = open_named(model, options["registry"])
     settings = Options(
+        engine=options["engine"],
         keep=tuple(options["keep"]),
         processes=options["processes"] or 0,
         max_rejected=options["max_rejected"],
         refuse_drift=options["refuse_drift"],
     )
-    with _progress() as progress:
+    with _progress() as progress, _recorder(model, options["registry"], progress) as recorder:
         done = run_batch(
             bundle,
             options["inputs"],
@@ -110,11 +122,26 @@ def run(model: Ref | Path, **options: Any) -> None:
             settings,
             model=name,
             python=this_host(options["allow"]),
-            progress=progress,
+            recorder=recorder,
         )
     if options["as_json"]:
         printing.as_json(report_values(done))
+    if recorder.missed is not None:
+        printing.info(f"not in the registry: {recorder.missed}")
     _tell(done, options["folder"])
+
+
+@contextmanager
+def _recorder(model: Ref | Path, registry: str | None, progress: Progress) -> Iterator[Recorder]:
+    """Have the registry that a model comes from know of the run; of a bundle's folder none does."""
+    from lading.batch.recording import Recorder
+
+    if isinstance(model, Path):
+        yield Recorder(progress=progress)
+        return
+    with open_registry(registry) as opened:
+        host = socket.gethostname()
+        yield Recorder(opened.runs, actor=current_actor(None), host=host, progress=progress)
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def verify(folder: Path, **options: Any) -> None:
     try:
         from lading.batch.checking import check_against, check_output
     except ModuleNotFoundError as error:
-        raise missing_extra("`lading batch`", "monitor", error) from error
+        raise missing_extra("`lading batch`", "batch", error) from error
     from lading.runtime.python.host import this_host
 
     model: Ref | Path | None = options["model"]

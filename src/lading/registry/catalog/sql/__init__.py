@@ -1,4 +1,4 @@
-"""The catalog in SQL, for any database of SQLAlchemy: five sets of rows over one `Database`.
+"""The catalog in SQL, for any database of SQLAlchemy: six sets of rows over one `Database`.
 
 Stores no bytes of bundles and writes no messages about what does not exist: `Registry` does.
 """
@@ -11,6 +11,7 @@ from lading.registry.catalog.sql.database import Database
 from lading.registry.catalog.sql.fleet import SqlFleet
 from lading.registry.catalog.sql.monitoring import SqlMonitoring
 from lading.registry.catalog.sql.releases import SqlReleases
+from lading.registry.catalog.sql.runs import SqlRuns
 from lading.registry.catalog.sql.traffic import SqlTraffic
 from lading.registry.catalog.sql.versions import SqlVersions
 
@@ -28,6 +29,7 @@ class SqlCatalog:
         self.traffic = SqlTraffic(database)
         self.fleet = SqlFleet(database)
         self.monitoring = SqlMonitoring(database)
+        self.runs = SqlRuns(database)
 
     @property
     def where(self) -> str:

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 # The schema that this lading writes; a catalog of a higher number is refused.
-SCHEMA = 4
+SCHEMA = 5
 
 metadata = MetaData(
     naming_convention={
@@ -238,4 +238,19 @@ alarms = Table(
     Column("body", Text, nullable=False),  # JSON
     Index("ix_alarms_name_raised_at", "name", "raised_at"),
     Index("ix_alarms_raised_at_id", "raised_at", "id"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(63), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("began_at", Float(53), nullable=False),  # Unix time
+    Column("heard_at", Float(53), nullable=False),  # Unix time
+    Column("ended_at", Float(53), nullable=False),  # Unix time; 0 while it lasts
+    Column("body", Text, nullable=False),  # JSON
+    Index("ix_runs_name_began_at", "name", "began_at"),
+    Index("ix_runs_began_at_id", "began_at", "id"),
 )

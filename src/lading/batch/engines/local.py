@@ -10,15 +10,12 @@ import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 
-from lading.batch.plan import Plan, Task
+from lading.batch.plan import Task
 from lading.batch.scoring import Done, Scorer
-from lading.bundle import Bundle
+from lading.batch.work import Work
 from lading.errors import LadingError, RunFailed
-from lading.runtime.python.host import PythonHost
 
 _TRIES = 3
 
@@ -26,22 +23,7 @@ _TRIES = 3
 _context = multiprocessing.get_context("spawn")
 
 
-@dataclass(frozen=True)
-class Work:
-    """What every process that scores has to know; ``parts`` is the folder that they write to."""
-
-    bundle: Path
-    digest: str
-    plan: Plan
-    parts: Path
-    python: PythonHost
-
-    def scorer(self) -> Scorer:
-        """Open the bundle and have it prove itself in this process."""
-        return Scorer(Bundle.open(self.bundle, digest=self.digest), self.plan, self.python)
-
-
-def score_locally(work: Work, tasks: Sequence[Task], processes: int) -> Iterator[Done]:
+def score(work: Work, tasks: Sequence[Task], processes: int) -> Iterator[Done]:
     """Score tasks in up to `processes` processes, or in this one, and iterate over them as they are done.
 
     Raises `LadingError` for what would fail in any other process as well.
