@@ -1,4 +1,4 @@
-"""Runs over data sets as batch runs report them: one that has ended well, one that goes on, two that have not."""
+"""Runs over data sets as batch runs report them: well ended, going on, lost and failed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def finished(columns: Sequence[tuple[str, float]] = (("age", 0.41), ("income", 0
         failed=(("`age` between 18 and 95", 318),),
         drift=tuple(ColumnDrift(name, psi, 0.0021, psi > 0.1) for name, psi in columns),
         inputs=tuple(
-            RunInput(f"applications-{number}.parquet", f"{number}c" * 32, 214_748_364, rows, rows - aside, aside)
+            RunInput(
+                f"applications-{number}.parquet", f"{number}c" * 32, 214_748_364, rows, rows - aside, aside
+            )
             for number, rows, aside in ((1, 5_000_000, 611), (2, 4_840_112, 630))
         ),
         manifest="9d" * 32,

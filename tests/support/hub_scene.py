@@ -260,18 +260,23 @@ class _Scene:
     def _runs(self) -> None:
         """A night's runs over data sets: one has ended well but for drift, one goes on, two have not."""
         columns = [(name, 0.38 if name == "age" else 0.0011 * at) for at, name in enumerate(APPLICANT, 1)]
-        ended = (
-            (hub_runs.FINISHED, "credit-default", 3, 9 * HOUR, 411.6, "finished", "", hub_runs.finished(columns)),
-            (hub_runs.LOST, "ticket-topics", 3, 5 * HOUR, 260.0, "running", "", hub_runs.facts(parts_done=31)),
-            (hub_runs.FAILED, "fraud-screen", 2, 4 * HOUR, 2.4, "failed", _NO_COLUMN, hub_runs.facts(parts_done=0, rows=0, scored=0, rows_per_s=0.0)),
-            (hub_runs.RUNNING, "churn", 3, 2 * MINUTE, 118.0, "running", "", hub_runs.facts()),
-        )  # fmt: skip
-        for id, name, number, ago_s, seconds, state, text, facts in ended:
+        nothing = hub_runs.facts(parts_done=0, rows=0, scored=0, rows_per_s=0.0)
+        reports = (
+            (hub_runs.FINISHED, "credit-default", 3, 9 * HOUR, 411.6, hub_runs.finished(columns)),
+            (hub_runs.LOST, "ticket-topics", 3, 5 * HOUR, 260.0, hub_runs.facts(parts_done=31)),
+            (hub_runs.FAILED, "fraud-screen", 2, 4 * HOUR, 2.4, nothing),
+            (hub_runs.RUNNING, "churn", 3, 2 * MINUTE, 118.0, hub_runs.facts()),
+        )
+        ends = {
+            hub_runs.FINISHED: {"state": "finished"},
+            hub_runs.FAILED: {"state": "failed", "text": _NO_COLUMN},
+        }
+        for id, name, number, ago_s, seconds, facts in reports:
             version = self._version(name, number)
             values = {"name": name, "version": number, "digest": version.digest, "actor": "airflow"}
             for at in (0.0, seconds):
                 self._clock.at = NOW - ago_s + at
-                last = {"state": state, "text": text} if at else {}
+                last = ends.get(id, {}) if at else {}
                 self._registry.runs.save(
                     hub_runs.run(id, host="batch-1.bank.example", batch=facts, **values, **last)
                 )

@@ -236,7 +236,7 @@ class Pages:
 
 
 def _csv_file(name: str, header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Response:
-    """Return a table as an answer that browsers keep as a file; a `name` has no character that ends quotes."""
+    """Return a table as an answer that browsers keep as a file; no character of its `name` ends quotes."""
     headers = {"content-disposition": f'attachment; filename="{name}"'}
     return Response(csv_text(header, rows), media_type="text/csv", headers=headers)
 

@@ -95,7 +95,7 @@ class Reader:
     def model(
         self, name: str, below: int | None
     ) -> Answer[tuple[list[ModelVersion], list[Event], list[Run]]]:
-        """Return versions, highest first and one more than a page has, and the last events and runs of a model.
+        """Return versions, highest first and one more than a page has, and the last events and runs.
 
         Raises `ModelNotFound`.
         """
@@ -286,7 +286,9 @@ class Reader:
             run = self._registry.runs.find(run_id) if is_run_id(run_id) else None
             if run is None:
                 hint = "runs are kept for 400 days; /runs has all"
-                raise NotFound(f"run `{run_id[:80]}`", expected="a run of the registry", found="none", hint=hint)
+                raise NotFound(
+                    f"run `{run_id[:80]}`", expected="a run of the registry", found="none", hint=hint
+                )
             return run
 
         return self._read(("run", run_id), read)
