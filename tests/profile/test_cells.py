@@ -111,3 +111,15 @@ def test_many_values_are_counted_as_each_by_itself(dtype, bins):
         cells.counts(values).tolist()
         == sum(cells.counts(values[at : at + 100]) for at in range(0, 5000, 100)).tolist()
     )
+
+
+def test_bounds_that_a_small_dtype_does_not_hold_are_where_they_were():
+    bounds = (-1e300, 0.1, 0.1 + 1e-12, 1e300)
+    column = ColumnProfile(tensor="x", name="x", kind="number", counts=(0,) * 7, bounds=bounds)
+    cells = Cells(column)
+    for dtype in ("float16", "float32"):
+        kind = np.dtype(dtype).type
+        near = [np.nextafter(kind(0.1), kind(way)) for way in (-1, 1)]
+        values = np.resize(np.array([*near, 0.1, np.finfo(dtype).max, -np.inf, np.inf], dtype), 5000)
+        expected = np.bincount(cells.of(values), minlength=cells.size)
+        assert cells.counts(values).tolist() == expected.tolist()

@@ -95,10 +95,11 @@ class Caster:
                 return flat.reshape(-1, *tensor.shape[1:])
             return _nested(tensor, source.columns[0], array, reasons)
         # Column by column: a table of mixed kinds has no common dtype that would hold all of them exactly.
-        whole = np.empty((count, len(source.columns)), tensor.numpy_dtype)
+        # One column after the other in memory, as they came and as they are counted.
+        whole = np.empty((len(source.columns), count), tensor.numpy_dtype)
         for at, name in enumerate(source.columns):
-            whole[:, at] = _scalars(_flat(tensor, at), name, rows.batch.column(name), rows.texts, reasons)
-        return whole
+            whole[at] = _scalars(_flat(tensor, at), name, rows.batch.column(name), rows.texts, reasons)
+        return whole.T
 
     def _of_objects(self, objects: Sequence[Mapping[str, Any]], reasons: Reasons) -> dict[str, Array]:
         def cast(start: int, end: int) -> dict[str, Array]:

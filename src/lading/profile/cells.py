@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,6 @@ from lading.signature import Array
 _NOISE = 1e-5  # of a number, as answers of two machines differ
 _SMALL = 0.01
 _MANY = 4096  # values, from which on sorting them is faster
-_INFINITIES = np.array([-np.inf, np.inf])
 
 
 class Cells:
@@ -22,6 +22,7 @@ class Cells:
         self.column = column
         self.size = len(column.counts)
         self._bounds = np.array(column.bounds, np.float64)
+        self._marks: dict[np.dtype[Any], Array] = {}
         self._texts: dict[str, int] | None = None
         if column.kind == "category":
             self._texts = {str(value): at for at, value in enumerate(column.values, FIRST)}
@@ -64,14 +65,27 @@ class Cells:
     def _counts_sorted(self, values: Array) -> Array:
         """Return the counts of floats in bins without the bin of each: sorting takes a fifth of the time."""
         ordered = np.sort(values)  # NaN comes last.
-        ends = np.searchsorted(ordered, self._bounds, side="right")
-        least, infinite = np.searchsorted(ordered, _INFINITIES, side="right")
-        most = np.searchsorted(ordered, np.inf, side="left")
+        ends = np.searchsorted(ordered, self._marks_of(values.dtype), side="right")
         counts = np.zeros(self.size, np.int64)
-        counts[MISSING] = len(ordered) - infinite
-        counts[UNSEEN] = least + infinite - most
-        counts[FIRST:] = np.diff(ends, prepend=least, append=most)
+        counts[MISSING] = len(ordered) - ends[-1]
+        counts[UNSEEN] = ends[0] + ends[-1] - ends[-2]
+        counts[FIRST:] = ends[1:-1] - ends[:-2]
         return counts
+
+    def _marks_of(self, dtype: np.dtype[Any]) -> Array:
+        """Return the ends of -inf, of each bin, of finite values and of inf, in the dtype of the values."""
+        marks = self._marks.get(dtype)
+        if marks is None:
+            with np.errstate(over="ignore"):
+                bounds = self._bounds.astype(dtype)
+            # Rounded down: a value is at most the bound exactly if it is at most that. In float64, all values
+            # would be copied for a few bounds.
+            above = bounds.astype(np.float64) > self._bounds
+            bounds[above] = np.nextafter(bounds[above], dtype.type(-np.inf))
+            ends = np.array([np.finfo(dtype).max, np.inf], dtype)
+            marks = np.concatenate([np.array([-np.inf], dtype), bounds, ends])
+            self._marks[dtype] = marks
+        return marks
 
 
 def quantile_bounds(values: Array, bins: int, *, computed: bool = False) -> tuple[float, ...]:
