@@ -47,7 +47,7 @@ def test_a_batch_run_is_on_its_page_with_the_digests_of_what_it_read_and_wrote(r
     for text in (
         "iris:1 · batch run",
         "finished by ann",
-        "297 · 99.0 %",
+        "297 · 99 %",
         "column `petal_width`",
         "The bundle has no profile of its training data",
         version.digest,

@@ -8,6 +8,7 @@ from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route
 
 from lading.hub.access import Access
@@ -16,13 +17,15 @@ from lading.hub.answering import Answering, View, restated
 from lading.hub.assets import Assets
 from lading.hub.drawing import Drawing
 from lading.hub.follower import Follower
-from lading.hub.guard import Compressed, WithHeaders
+from lading.hub.guard import WithHeaders
 from lading.hub.live import Live
 from lading.hub.openapi import PATH, openapi_json
 from lading.hub.pages import Pages
 from lading.hub.signing import Signing
 from lading.hub.views.act import ACTS
 from lading.registry import Registry
+
+_LEAST_COMPRESSED_BYTES = 500
 
 
 def make_app(
@@ -79,7 +82,9 @@ def make_app(
     app.state.live = live
     # Such a redirect would name the host that the request has named.
     app.router.redirect_slashes = False
-    app.add_middleware(Compressed)
+    # Those of signed-in people as well: no token on them is ever the same twice, so their sizes say nothing of
+    # it (BREACH). Streams of events are never compressed, which would keep each back.
+    app.add_middleware(GZipMiddleware, minimum_size=_LEAST_COMPRESSED_BYTES, compresslevel=6)
     app.add_middleware(WithHeaders, hosts=hosts)
     return app
 
