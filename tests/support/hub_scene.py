@@ -211,7 +211,7 @@ class _Scene:
         ended = alarm(
             "churn", id="churn-1", subject="calls", version=2, began_at=NOW - 9 * DAY,
             raised_at=NOW - 9 * DAY + HOUR, ended_at=NOW - 8 * DAY,
-            text="`calls` is higher by 0.3 standard deviations", value=0.22,
+            text="`calls` higher by 0.3 standard deviations", value=0.22,
         )  # fmt: skip
         alerts = {state.key: state for state in map(_alert, self._registry.monitoring.alarms())}
         states = {key: msgspec.json.encode(state).decode() for key, state in alerts.items()}

@@ -82,8 +82,8 @@ def make_app(
     app.state.live = live
     # Such a redirect would name the host that the request has named.
     app.router.redirect_slashes = False
-    # Those of signed-in people as well: no token on them is ever the same twice, so their sizes say nothing of
-    # it (BREACH). Streams of events are never compressed, which would keep each back.
+    # Pages of people who are signed in as well: no two have the same token, so their sizes say nothing of it
+    # (BREACH). Streams of events are never compressed, which would keep each back.
     app.add_middleware(GZipMiddleware, minimum_size=_LEAST_COMPRESSED_BYTES, compresslevel=6)
     app.add_middleware(WithHeaders, hosts=hosts)
     return app

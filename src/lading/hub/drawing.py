@@ -15,6 +15,7 @@ from lading import units
 from lading.clock import iso_time, unix_time
 from lading.hub import charts, evidence_chart
 from lading.hub.prediction_log import MOST_DOWNLOADED
+from lading.hub.sentences import say, say_reason
 from lading.hub.views.act import BUTTONS, LONGEST_REASON, PROBLEMS
 from lading.hub.views.begin import MODES_OF_FORM, USUAL_HOLD, USUAL_STEPS
 from lading.hub.views.inventory import MODELS_SHOWN
@@ -131,7 +132,7 @@ class Drawing:
         self._environment.globals.update(evidence=evidence_chart, gates=evidence_chart.GATES)
         self._environment.globals.update(charts=charts, assets=assets, ages=AGES, live="")
         self._environment.globals.update(run_kinds=RUN_KINDS, run_states=RUN_STATES, duration=units.duration)
-        self._environment.globals.update(shell_quoted=shlex.quote)
+        self._environment.globals.update(shell_quoted=shlex.quote, say=say, say_reason=say_reason)
         self._environment.globals.update(
             charts=charts, most_downloaded=MOST_DOWNLOADED, iso=iso_time, whole=whole
         )
@@ -177,9 +178,9 @@ def _translated(t: Translate, words: Mapping[str, str]) -> dict[str, Markup]:
     return {name: t(word) for name, word in words.items()}
 
 
-def quoted(replica: str) -> str:
-    """Return the id of a replica as a part of an address: an id may have any character."""
-    return quote(replica, safe="")
+def quoted(name: str) -> str:
+    """Return a name as a part of an address: those of foreign servers and their models may have anything."""
+    return quote(name, safe="")
 
 
 def _short(digest: str) -> str:
