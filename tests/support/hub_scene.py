@@ -225,7 +225,7 @@ class _Scene:
         plan = Plan(mode="canary", steps=(5, 25, 50, 100), hold_s=1800, min_requests=2000)
         release = begin("churn", 4, plan, actor=MINA, reason="calls of the last week count more")
         self._clock.at = NOW - 12 * MINUTE
-        reason = "no harm in 2,140 requests"
+        reason = "no harm seen in 2,140 requests"
         step = EventDraft(kind="step", actor=ROLLOUT, reason=reason, from_="5 %", to="25 %")
         release = change(release, step=1, event=step)
         sides = ((3, 6.0, 0.88), (4, 2.0, 0.9))
