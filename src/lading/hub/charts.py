@@ -47,9 +47,9 @@ def words(t: Translate, text: str) -> Markup:
 
     One that is not known is as the monitor wrote it, and marked as English.
     """
-    said = translated(t, text) if t.language != "en" else text
-    markup = sentence_markup(sentences.sentence_of(shortened(text if said is None else said, _LONGEST)))
-    return _markup(markup if said is not None else f'<span lang="en">{markup}</span>')
+    own = translated(t, text) if t.language != "en" else text
+    markup = sentence_markup(sentences.sentence_of(shortened(text if own is None else own, _LONGEST)))
+    return _markup(markup if own is not None else f'<span lang="en">{markup}</span>')
 
 
 def drift_rows(column: ColumnStatus, history: Iterable[ColumnPoint]) -> Markup:

@@ -43,6 +43,7 @@ def period(view: ReleasePage) -> Period:
 def chart(way: GatePath, when: Period, id: str, title: str, description: str) -> Markup:
     """Return the evidence of harm and that the limit is kept as two lines, and as a third what decides."""
     since, until = when
+    # The lines of all charts end within the picture, and what decides is always in it.
     highest = max((max(point.harm, point.kept or 0) for point in way.points), default=0)
     top = min(_MOST, max(1.1, highest))
 
@@ -75,6 +76,7 @@ def _trace(points: Sequence[tuple[float, float]], class_: str) -> list[Fragment]
 def rows(way: GatePath) -> Markup:
     """Return the rows of the table of a path, newest first: when, e-value, both shares of what decides."""
     cells: list[str] = []
+    # The newest first, as in all tables of times.
     for point in reversed(way.points):
         values = (number(point.e_value), share(point.harm), share(point.kept))
         numbers = "".join(f'<td class="number">{escape(value)}</td>' for value in values)

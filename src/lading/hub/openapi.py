@@ -122,7 +122,7 @@ _LOGGED = (
 _RUNS = (
     _MODEL,
     _choice("kind", runs.KINDS, "The kind of a run."),
-    _choice("state", runs.STATES, "How a run stands; one that is lost was not heard of for 90 s."),
+    _choice("state", runs.STATES, "How a run stands; one that is lost has sent no report for 90 s."),
     _text("before", "The place behind which runs are: `older` of the page before."),
     _sort(runs.COLUMNS),
     _PAGE,

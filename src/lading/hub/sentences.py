@@ -162,10 +162,10 @@ def translated(t: Translate, text: str) -> str | None:
         for name, value in values.items():
             # What these hold may be a sentence again, and half a sentence in another language is none.
             if name in _SENTENCES or value == "unknown":
-                said = translated(t, value)
-                if said is None and _WORDS.search(_QUOTED.sub("", value)):
+                own = translated(t, value)
+                if own is None and _WORDS.search(_QUOTED.sub("", value)):
                     return None
-                values[name] = said or value
+                values[name] = own or value
         parts.append(t.plain(sentence.template, **values))
     return "; ".join(parts)
 
@@ -174,10 +174,10 @@ def say(t: Translate, text: str) -> Markup:
     """Return a text of lading's as a page says it; one that is not known is marked as English."""
     if t.language == "en" or not text:
         return Markup("{}").format(visible(text))
-    said = translated(t, text)
-    if said is None:
+    own = translated(t, text)
+    if own is None:
         return Markup('<span lang="en">{}</span>').format(visible(text))
-    return Markup("{}").format(visible(said))
+    return Markup("{}").format(visible(own))
 
 
 def say_reason(t: Translate, text: str) -> Markup:
@@ -196,6 +196,8 @@ def _pattern(template: str) -> str:
 
 
 def _piece(piece: str) -> str:
+    """Return the pattern of a piece of a template: of its own words, or of one value."""
+    # Between backticks a value is any text without one; names of columns have blanks.
     if "{" not in piece:
         return re.escape(piece)
     name = piece.strip("`{}")

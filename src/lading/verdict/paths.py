@@ -58,6 +58,7 @@ def _points(finding: Finding, ages: Floats, since: float) -> list[PathPoint]:
     harm = finding.harm[0]  # [blocks]
     e_values = np.exp(np.clip(harm, -MAX_LOG_E, MAX_LOG_E)).tolist()
     shares = (harm / finding.log_threshold).tolist()
+    # Without live traffic to compare with there is no proof, and a 0 would be one of nothing.
     kept: list[float | None] = finding.proof[0].tolist() if finding.proof is not None else [None] * len(ends)
     times = (since + ages[ends]).tolist()
     return [PathPoint(*values) for values in zip(times, e_values, shares, kept, strict=True)]

@@ -113,7 +113,7 @@ class Access:
 
 def _under(pad: bytes, text: bytes) -> bytes:
     """Return a text with a pad of its length laid over it, or without one that lies over it."""
-    return bytes(one ^ other for one, other in zip(pad, text, strict=True))
+    return bytes(byte ^ mask for byte, mask in zip(text, pad, strict=True))
 
 
 def _digest(text: str) -> bytes:

@@ -103,6 +103,7 @@ def _concerns(knowledge: Knowledge) -> Iterator[Concern]:
 def _runs(knowledge: Knowledge) -> Iterator[Concern]:
     """Iterate over runs that go on, and those that have ended badly in the last days."""
     kinds: dict[str, ConcernKind] = {"running": "run", "failed": "run failed", "lost": "run lost"}
+    # One that was run again is the same run: it goes on, or has ended well.
     for run in knowledge.runs:
         since = run.began_at if run.state == "running" else run.ended_at or run.heard_at
         if run.state == "running" or knowledge.read_at - since < _RECENT_S:

@@ -153,6 +153,7 @@ def _always(value: str) -> Any:
 
 def run_row(run: Run) -> RunRow:
     """Return what the table says of a run."""
+    # A kind that this lading does not know has no facts, and a row all the same.
     facts = run.batch or _NO_FACTS
     return RunRow(
         id=run.id,
@@ -184,7 +185,7 @@ def run_page(run: Run) -> RunPage:
     return RunPage(
         row=run_row(run),
         run=run,
-        # Of one that is lost it is known only until when it was heard of.
+        # How long one that is lost went on after its last report is not known.
         lasted_s=max(0.0, (run.ended_at or run.heard_at) - run.began_at),
         left_s=_left_s(facts) if run.state == "running" else None,
         drift=drift,
@@ -213,6 +214,7 @@ def report_table(page: RunPage, name: str) -> tuple[Sequence[str], list[Sequence
     if name in ("reasons", "checks"):
         counts = facts.reasons if name == "reasons" else facts.failed
         return (name.removesuffix("s"), "rows"), [list(each) for each in counts]
+    # What was not judged has no rows: an empty table says that nothing is known.
     columns = page.drift or ()
     return ("column", "psi", "at_random", "drifted"), [
         (each.column, each.psi, each.at_random, int(each.drifted)) for each in columns
