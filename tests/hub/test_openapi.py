@@ -13,8 +13,10 @@ import pytest
 from lading.hub.app import make_app
 from lading.hub.follower import Follower
 from lading.hub.openapi import MONITORING_TABLES, OPERATIONS, PATH, openapi_document
+from lading.hub.views.runs import TABLES
 from support.hub_pages import HubPages
 from support.hub_rows import alarm, loaded, replica
+from support.hub_runs import FINISHED, run
 from support.predictions import LogMaker, chunk
 
 
@@ -27,6 +29,7 @@ def pages(registry, push, tmp_path) -> HubPages:
     registry.release("iris:2", actor="ben")
     registry.fleet.beat(replica(1, loaded(), loaded("foreign", 7), id="a/b"))
     registry.monitoring.save("monitor", {}, [], [alarm()])
+    registry.runs.save(run())
     log = LogMaker(tmp_path / "registry" / "log")
     log.add(chunk(["a"], ended_at=[time.time() - 60]))
     log.close()
@@ -34,7 +37,7 @@ def pages(registry, push, tmp_path) -> HubPages:
 
 
 def filled(path: str) -> str:
-    values = {"name": "iris", "version": "2", "id": "a%2Fb"}
+    values = {"name": "iris", "version": "2", "id": FINISHED if "/runs/" in path else "a%2Fb"}
     return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], path)
 
 
@@ -82,6 +85,12 @@ def test_every_answer_is_as_the_document_says(pages, path):
 @pytest.mark.parametrize("path", [path for path, each in OPERATIONS.items() if each.kind is None])
 def test_tables_for_spreadsheets_are_csv(pages, path):
     assert pages.get(filled(path)).headers["content-type"].startswith("text/csv")
+
+
+def test_every_table_of_a_run_exists(pages):
+    for table in TABLES:
+        assert pages.get(f"/api/runs/{FINISHED}.csv?table={table}").status_code == 200, table
+    assert pages.get(f"/api/runs/{FINISHED}.csv?table=x").status_code == 400
 
 
 def test_every_table_of_monitoring_exists(pages):

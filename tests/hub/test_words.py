@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lading.hub import drawing
+from lading.hub import drawing, evidence_chart
+from lading.hub.sentences import OF_COLUMN, TEMPLATES
 from lading.hub.views import act
 from lading.hub.words import LANGUAGES, language_of, translator
 
@@ -27,9 +28,12 @@ def sentences() -> set[str]:
         drawing.PATTERNS,
         drawing.SOURCES,
         drawing.ALARM_KINDS,
+        drawing.RUN_KINDS,
+        drawing.RUN_STATES,
     )
-    acts = (act.BUTTONS, act.PROBLEMS)
+    acts = (act.BUTTONS, act.PROBLEMS, evidence_chart.GATES)
     texts = {text for each in (*kinds, *others, *acts) for text in each.values()}
+    texts |= set(TEMPLATES)
     texts |= {drawing.age(seconds)[1] for seconds in (0, 600, 36_000, 864_000)}
     for template in (HUB / "templates").glob("*.html"):
         texts |= set(re.findall(r'\bt\("((?:[^"\\]|\\.)*)"', template.read_text()))
@@ -53,7 +57,7 @@ def test_a_sentence_has_its_values_in_every_language(language):
 
     assert [key for key, text in translated.items() if values(key) != values(text)] == []
     # What stayed English was forgotten.
-    assert [key for key, text in translated.items() if not re.search("[가-힣]", text)] == []
+    assert [key for key, text in translated.items() if not re.search("[가-힣]", text)] == [OF_COLUMN]
 
 
 def test_no_text_of_a_template_is_outside_of_a_sentence():

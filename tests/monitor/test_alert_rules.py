@@ -58,6 +58,10 @@ def test_a_file_states_rules_and_routes(tmp_path):
     }
 
 
+def test_a_file_states_where_the_hub_is():
+    assert AlertRules.parse('hub = "https://hub.example.com/"').hub == "https://hub.example.com"
+
+
 def test_an_empty_file_is_no_alert():
     assert AlertRules.parse("") == AlertRules()
 
@@ -70,7 +74,7 @@ ROUTE = "[route.r]\nlog = true\n"
     ("text", "sentence"),
     [
         ("[[alert", "`F`: expected TOML, found another form"),
-        ("[[alerts]]\nname = 'x'", "`F`: expected one of `alert`, `route`, found `alerts`"),
+        ("[[alerts]]\nname = 'x'", "`F`: expected one of `alert`, `route`, `hub`, found `alerts`"),
         ("alert = 1", "`alert` in `F`: expected a list of tables"),
         ("[alert]\nname = 'x'", "each alert begins with a line `[[alert]]`"),
         ("route = 1", "`route` in `F`: expected tables"),
@@ -92,6 +96,7 @@ ROUTE = "[route.r]\nlog = true\n"
         (ALERT + "[route.r]\n", "route `r` in `F`: expected one of `webhook`, `alertmanager` and `log`"),
         (ALERT + ROUTE + 'webhook = "http://a"\n', "found `webhook` and `log`"),
         (ALERT + "[route.r]\nlog = 1\n", "`log` of route `r` in `F`: expected `true`, found `1`"),
+        ('hub = "hub.example.com"\n', "`hub` in `F`: expected an address that begins with `http://`"),
         (ALERT + '[route.r]\nwebhook = "example.com"\n', "expected an address that begins with `http://`"),
         (ALERT + '[route.r]\nalertmanager = "ftp://a"\n', "`alertmanager` of route `r`"),
         (ALERT + ROUTE + 'secret_file = "a"\n', "`secret_file` of route `r` in `F`"),

@@ -7,6 +7,7 @@ import threading
 import time
 
 import httpx
+import msgspec
 import pytest
 
 from lading.errors import InvalidSetting
@@ -55,6 +56,20 @@ def test_a_webhook_gets_one_object_with_a_sentence(hook):
     assert (body["status"], body["model"], body["version"], body["subject"]) == ("firing", "iris", 3, "age")
     assert body["began_at"] == "1970-01-01T00:01:40Z"
     assert "resolved_at" not in body
+
+
+@pytest.mark.parametrize(("kind", "page"), [("drift", "monitoring"), ("release", "release")])
+def test_an_alert_leads_to_the_page_of_the_hub(hook, kind, page):
+    about = msgspec.structs.replace(notice().state, kind=kind, model="a/b")
+    open_sink(Route(name="ops", webhook=hook.url), "https://hub.example.com").send(
+        [Notification(state=about)], 1000.0
+    )
+    (body,) = hook.bodies
+    assert body["page"] == f"https://hub.example.com/models/a%2Fb/{page}"
+    assert body["text"].endswith(f" {body['page']}")
+    assert alertmanager_alert(about, 1000.0, "https://hub.example.com")["generatorURL"] == body["page"]
+    assert "generatorURL" not in alertmanager_alert(about, 1000.0)
+    assert "page" not in webhook_body(notice())
 
 
 def test_a_request_is_signed_if_there_is_a_secret(hook, tmp_path):

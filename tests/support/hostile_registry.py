@@ -23,13 +23,14 @@ from lading.traffic import FeedbackCounts
 from support.alert_states import firing
 from support.bundles import linear_bundle
 from support.hub_rows import alarm, loaded, replica
+from support.hub_runs import finished, run
 from support.live_columns import report
 from support.predictions import LogMaker, chunk, served
 from support.release_processes import window
 
 CANARY = Plan(mode="canary", steps=(5, 25, 100))
 REPLICA = "host-1"
-"""The id of the replica whose page is asked for; another one has the text for an id."""
+"""The id of the replica and of the run whose pages are asked for; another replica has the text for an id."""
 
 
 def fill(registry: Registry, folder: Path, text: str) -> None:
@@ -65,6 +66,25 @@ def fill(registry: Registry, folder: Path, text: str) -> None:
     count(registry, live, text)
     alert(registry, text)
     log(folder / "registry" / "log", text)
+    score(registry, live, text)
+
+
+def score(registry: Registry, of: ModelVersion, text: str) -> None:
+    """Record runs whose report is full of `text`: one that has ended, and one that has failed."""
+    report = finished([(text, 0.4), ("b", 0.001)])
+    report = msgspec.structs.replace(
+        report,
+        engine=text,
+        output=text,
+        plan=text,
+        reasons=((text, 3),),
+        failed=((text, 2),),
+        inputs=tuple(msgspec.structs.replace(each, name=text, sha256=text) for each in report.inputs),
+        manifest=text,
+    )
+    values = {"version": of.version, "digest": of.digest, "actor": text, "host": text}
+    registry.runs.save(run(REPLICA, batch=report, state="finished", **values))
+    registry.runs.save(run("a/b?c", state="failed", text=text, **values))
 
 
 def log(root: Path, text: str) -> None:

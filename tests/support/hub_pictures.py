@@ -13,6 +13,7 @@ from PIL import Image
 from lading.hub.access import Access
 from support.browsing import NARROW, WIDE, People
 from support.hub_person import KEY
+from support.hub_runs import FINISHED
 from support.hub_scene import scene
 from support.hub_server import hub_over, signed_in
 
@@ -39,6 +40,8 @@ PAGES: Mapping[str, tuple[str, str]] = {
     "logs": ("/log", "The models of the prediction log"),
     "log": ("/log/credit-default", "What a model was asked, what it answered, and what was true"),
     "alarms": ("/alarms", "Alarms, and the alerts that people were sent"),
+    "runs": ("/runs", "Runs over data sets, and how they ended"),
+    "run": (f"/runs/{FINISHED}", "One run: what was set aside and why, and which columns have drifted"),
     "inventory": ("/inventory", "Every server and what it runs"),
     "replica": ("/inventory/models-3", "One server, which could not load a version"),
     "history": ("/history", "What happened to the releases of all models"),
@@ -49,7 +52,7 @@ PAGES: Mapping[str, tuple[str, str]] = {
 _WAYS = {"1440": (WIDE, False), "1440-dark": (WIDE, True), "390": (NARROW, False), "390-dark": (NARROW, True)}
 _TALLEST = {WIDE: 1050, NARROW: 900}
 # A picture is as wide as it is read: half a desk's window, and a phone's.
-_QUALITY = 50
+_QUALITY = 34
 _WIDTHS = {WIDE: 760, NARROW: 330}
 
 

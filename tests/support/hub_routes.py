@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from support.hub_runs import IDS
+
 NO_PAGES = ("/api", "/health", "/language", "/live", "/static")
 """What programs read, and what answers with no page."""
 
@@ -49,6 +51,8 @@ SCENE: Mapping[str, tuple[str, ...]] = {
     "/log": ("/log",),
     "/log/{name}": ("/log/credit-default", "/log/churn", "/log/churn?since=all&column=inputs.x&value=1"),
     "/alarms": ("/alarms", "/alarms?model=ticket-topics"),
+    "/runs": ("/runs", "/runs?state=lost&sort=-rows", "/runs?kind=training"),
+    "/runs/{id}": tuple(f"/runs/{id}" for id in IDS),
 }
 """Examples of each page over `support.hub_scene`."""
 

@@ -36,6 +36,7 @@ from lading.release import EventDraft, Plan
 from lading.replica import Replica, ReplicaModel
 from lading.rollout import driver as rollout
 from lading.signature import Signature, Tensor
+from support import hub_runs
 from support.alert_states import firing
 from support.bundles import REQUIREMENTS, linear_draft, linear_model, run_model
 from support.hub_rows import alarm
@@ -122,6 +123,7 @@ class _Scene:
         self._canary()
         self._replicas()
         self._log()
+        self._runs()
         self._clock.at = NOW
         for lease in (rollout.LEASE, monitoring.LEASE):
             self._registry.fleet.lease(lease, "models-1", 30.0)
@@ -209,7 +211,7 @@ class _Scene:
         ended = alarm(
             "churn", id="churn-1", subject="calls", version=2, began_at=NOW - 9 * DAY,
             raised_at=NOW - 9 * DAY + HOUR, ended_at=NOW - 8 * DAY,
-            text="`calls` is higher by 0.3 standard deviations", value=0.22,
+            text="`calls` higher by 0.3 standard deviations", value=0.22,
         )  # fmt: skip
         alerts = {state.key: state for state in map(_alert, self._registry.monitoring.alarms())}
         states = {key: msgspec.json.encode(state).decode() for key, state in alerts.items()}
@@ -223,7 +225,7 @@ class _Scene:
         plan = Plan(mode="canary", steps=(5, 25, 50, 100), hold_s=1800, min_requests=2000)
         release = begin("churn", 4, plan, actor=MINA, reason="calls of the last week count more")
         self._clock.at = NOW - 12 * MINUTE
-        reason = "no harm in 2,140 requests"
+        reason = "no harm seen in 2,140 requests"
         step = EventDraft(kind="step", actor=ROLLOUT, reason=reason, from_="5 %", to="25 %")
         release = change(release, step=1, event=step)
         sides = ((3, 6.0, 0.88), (4, 2.0, 0.9))
@@ -254,6 +256,30 @@ class _Scene:
         for number in range(0, count, 4):
             log.label(ids[number], "repaid" if number % 3 else "late", at=NOW - 5.0, model=version.name)
         log.close()
+
+    def _runs(self) -> None:
+        """A night's runs over data sets: one has ended well but for drift, one goes on, two have not."""
+        columns = [(name, 0.38 if name == "age" else 0.0011 * at) for at, name in enumerate(APPLICANT, 1)]
+        nothing = hub_runs.facts(parts_done=0, rows=0, scored=0, rows_per_s=0.0)
+        reports = (
+            (hub_runs.FINISHED, "credit-default", 3, 9 * HOUR, 411.6, hub_runs.finished(columns)),
+            (hub_runs.LOST, "ticket-topics", 3, 5 * HOUR, 260.0, hub_runs.facts(parts_done=31)),
+            (hub_runs.FAILED, "fraud-screen", 2, 4 * HOUR, 2.4, nothing),
+            (hub_runs.RUNNING, "churn", 3, 2 * MINUTE, 118.0, hub_runs.facts()),
+        )
+        ends = {
+            hub_runs.FINISHED: {"state": "finished"},
+            hub_runs.FAILED: {"state": "failed", "text": _NO_COLUMN},
+        }
+        for id, name, number, ago_s, seconds, facts in reports:
+            version = self._version(name, number)
+            values = {"name": name, "version": number, "digest": version.digest, "actor": "airflow"}
+            for at in (0.0, seconds):
+                self._clock.at = NOW - ago_s + at
+                last = ends.get(id, {}) if at else {}
+                self._registry.runs.save(
+                    hub_runs.run(id, host="batch-1.bank.example", batch=facts, **values, **last)
+                )
 
     def _add(self, drawn: list[Any], name: str, version: ModelVersion, release: int) -> None:
         labels = dict(zip("abc", LABELS[name], strict=True))
@@ -300,6 +326,7 @@ _NAMED_BY_SUBJECT = """
 UPDATE alarms SET id = json_extract(body, '$.subject'),
   body = json_set(body, '$.id', json_extract(body, '$.subject'))
 """
+_NO_COLUMN = "input `payments.parquet`: expected a column `new_device`, found none"
 _DESCRIPTIONS = {
     "credit-default": "Whether an applicant pays a loan back, from what the application says.",
     "churn": "Whether a customer is about to leave, from the last quarter.",

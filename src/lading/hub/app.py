@@ -8,6 +8,7 @@ from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route
 
 from lading.hub.access import Access
@@ -16,13 +17,15 @@ from lading.hub.answering import Answering, View, restated
 from lading.hub.assets import Assets
 from lading.hub.drawing import Drawing
 from lading.hub.follower import Follower
-from lading.hub.guard import Compressed, WithHeaders
+from lading.hub.guard import WithHeaders
 from lading.hub.live import Live
 from lading.hub.openapi import PATH, openapi_json
 from lading.hub.pages import Pages
 from lading.hub.signing import Signing
 from lading.hub.views.act import ACTS
 from lading.registry import Registry
+
+_LEAST_COMPRESSED_BYTES = 500
 
 
 def make_app(
@@ -56,6 +59,7 @@ def make_app(
             *(answering.route(path, template, view) for path, (template, view) in views.items()),
             # A search of the log takes seconds: it is made when somebody asks, and not with every change.
             *(Route(path, answering.page(template, view)) for path, (template, view) in searches.items()),
+            Route("/api/runs/{id}.csv", answering.file(pages.run_table)),
             # Before the data of pages: those of a model `a.json` are at `/api/history?model=a.json`.
             *(
                 Route(f"/api/history/{{name}}.{form}", partial(pages.export_history, form=form))
@@ -66,12 +70,8 @@ def make_app(
                 for path, (_, view) in {**views, **searches}.items()
             ),
             Route(PATH, openapi_json),
-            Route("/api/models/{name}/monitoring.csv", answering.file(pages.monitoring_table)),
+            *_tables(pages, answering),
             *_forms(acting, signing),
-            *(
-                Route(f"/api/log/{{name}}/records.{form}", answering.file(partial(pages.log_file, form=form)))
-                for form in ("json", "csv")
-            ),
             Route("/language/{language}", answering.language),
             Route("/health", answering.health),
             Route("/live", answering.stream),
@@ -82,9 +82,24 @@ def make_app(
     app.state.live = live
     # Such a redirect would name the host that the request has named.
     app.router.redirect_slashes = False
-    app.add_middleware(Compressed)
+    # Pages of people who are signed in as well: no two have the same token, so their sizes say nothing of it
+    # (BREACH). Streams of events are never compressed, which would keep each back.
+    app.add_middleware(GZipMiddleware, minimum_size=_LEAST_COMPRESSED_BYTES, compresslevel=6)
     app.add_middleware(WithHeaders, hosts=hosts)
     return app
+
+
+def _tables(pages: Pages, answering: Answering) -> list[Route]:
+    """Return the routes of files: tables behind charts, and what was searched."""
+    return [
+        Route("/api/models/{name}/monitoring.csv", answering.file(pages.monitoring_table)),
+        Route("/api/models/{name}/release.csv", answering.file(pages.release_evidence)),
+        Route("/api/runs.csv", answering.file(pages.runs_table)),
+        *(
+            Route(f"/api/log/{{name}}/records.{form}", answering.file(partial(pages.log_file, form=form)))
+            for form in ("json", "csv")
+        ),
+    ]
 
 
 def _forms(acting: Acting, signing: Signing) -> list[Route]:
@@ -118,4 +133,6 @@ def _views(pages: Pages) -> Mapping[str, tuple[str, View]]:
         "/history/{name}": ("history.html", pages.model_history),
         "/models/{name}/monitoring": ("monitoring.html", pages.monitoring),
         "/alarms": ("alarms.html", pages.alarms),
+        "/runs": ("runs.html", pages.runs),
+        "/runs/{id}": ("run.html", pages.run),
     }

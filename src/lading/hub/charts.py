@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Sequence
 
 from markupsafe import Markup, escape
 
+from lading.hub.sentences import translated
+from lading.hub.words import Translate
 from lading.monitor.distances import expected_psi
 from lading.monitor.report import distributions, figures, sentences, timelines
 from lading.monitor.report.markup import shortened
@@ -22,27 +24,32 @@ _LONGEST = 400
 
 def distribution(column: ColumnStatus, id: str) -> Markup:
     """Return the reference and live values of a column over each other; `id` is unique on the page."""
-    return _markup(distributions.distribution(column, sentences.description(column), id=id))
+    return _picture(distributions.distribution(column, sentences.description(column), id=id))
 
 
 def drift(column: ColumnStatus, period: Period, id: str) -> Markup:
     """Return the PSI of a column over a period, beside what so few rows show without drift."""
-    return _markup(timelines.psi_timeline(column, period, id=id))
+    return _picture(timelines.psi_timeline(column, period, id=id))
 
 
 def accuracy(metric: MetricStatus, period: Period, id: str) -> Markup:
     """Return a metric over a period, with its interval and the reference's value."""
-    return _markup(timelines.metric_timeline(metric, period, id=id))
+    return _picture(timelines.metric_timeline(metric, period, id=id))
 
 
 def slices(metrics: Sequence[MetricStatus], alarming: Collection[str], id: str) -> Markup:
     """Return the intervals of slices on one axis."""
-    return _markup(timelines.slice_intervals(metrics, alarming, id=id))
+    return _picture(timelines.slice_intervals(metrics, alarming, id=id))
 
 
-def words(text: str) -> Markup:
-    """Return the text of an alarm, as the monitor wrote it, with the names in it set apart."""
-    return _markup(sentence_markup(sentences.sentence_of(shortened(text, _LONGEST))))
+def words(t: Translate, text: str) -> Markup:
+    """Return the text of an alarm in the language of a page, with the names in it set apart.
+
+    One that is not known is as the monitor wrote it, and marked as English.
+    """
+    own = translated(t, text) if t.language != "en" else text
+    markup = sentence_markup(sentences.sentence_of(shortened(text if own is None else own, _LONGEST)))
+    return _markup(markup if own is not None else f'<span lang="en">{markup}</span>')
 
 
 def drift_rows(column: ColumnStatus, history: Iterable[ColumnPoint]) -> Markup:
@@ -66,6 +73,11 @@ distance = figures.distance
 moment = figures.moment
 percent = figures.share
 rate = figures.rate
+
+
+def _picture(markup: str) -> Markup:
+    # Its title and description are those of the report, in English, whatever the language of the page.
+    return _markup(markup.replace("<svg ", '<svg lang="en" ', 1))
 
 
 def _markup(markup: str) -> Markup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,8 +13,9 @@ from markupsafe import Markup
 
 from lading import units
 from lading.clock import iso_time, unix_time
-from lading.hub import charts
+from lading.hub import charts, evidence_chart
 from lading.hub.prediction_log import MOST_DOWNLOADED
+from lading.hub.sentences import say, say_reason
 from lading.hub.views.act import BUTTONS, LONGEST_REASON, PROBLEMS
 from lading.hub.views.begin import MODES_OF_FORM, USUAL_HOLD, USUAL_STEPS
 from lading.hub.views.inventory import MODELS_SHOWN
@@ -79,6 +81,10 @@ ALARM_KINDS = {
 """What alarms, by the kind of an alarm or of a finding."""
 SOURCES = {"reference": "reference data", "samples": "golden samples", "log": "logged requests"}
 """What a profile was measured on."""
+RUN_KINDS = {"batch": "batch run", "training": "training run"}
+"""What a run over a data set is."""
+RUN_STATES = {"running": "running", "finished": "finished", "failed": "failed", "lost": "lost"}
+"""How a run stands."""
 COLUMNS_NAMED = 200
 """So many columns of an input are named on a page, and so many inputs; ``/api`` has all of them."""
 
@@ -123,7 +129,10 @@ class Drawing:
         self._environment.globals.update(sources=SOURCES, share_text=share_text)
         self._environment.globals.update(alarm_kinds=ALARM_KINDS, translated=_translated)
         self._environment.globals.update(size=units.size, short=_short, share=units.weight, quoted=quoted)
+        self._environment.globals.update(evidence=evidence_chart, gates=evidence_chart.GATES)
         self._environment.globals.update(charts=charts, assets=assets, ages=AGES, live="")
+        self._environment.globals.update(run_kinds=RUN_KINDS, run_states=RUN_STATES, duration=units.duration)
+        self._environment.globals.update(shell_quoted=shlex.quote, say=say, say_reason=say_reason)
         self._environment.globals.update(
             charts=charts, most_downloaded=MOST_DOWNLOADED, iso=iso_time, whole=whole
         )
@@ -169,9 +178,9 @@ def _translated(t: Translate, words: Mapping[str, str]) -> dict[str, Markup]:
     return {name: t(word) for name, word in words.items()}
 
 
-def quoted(replica: str) -> str:
-    """Return the id of a replica as a part of an address: an id may have any character."""
-    return quote(replica, safe="")
+def quoted(name: str) -> str:
+    """Return a name as a part of an address: those of foreign servers and their models may have anything."""
+    return quote(name, safe="")
 
 
 def _short(digest: str) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lading.clock import back_off_s
 from lading.errors import LadingError, one_line
 from lading.hub.knowledge import Knowledge
 from lading.registry import Registry
+from lading.registry.catalog.runs import RunQuery
+from lading.runs import RunState
 
 log = logging.getLogger("lading.hub")
 
@@ -21,6 +23,8 @@ SLOW_S = 3.0
 
 _MOST_PAUSE_S = 15.0
 _MOST_ALARMS = 1000
+_MOST_RUNS = 20
+_NOT_FINISHED: Sequence[RunState] = ("running", "failed", "lost")
 _UNREADABLE = "the catalog has something that cannot be read; the log of the hub says what"
 
 
@@ -98,7 +102,7 @@ class Follower:
 
 
 def read_knowledge(registry: Registry, clock: Callable[[], float] = time.time) -> Knowledge:
-    """Read what is known of everything: four queries. Raises `RegistryUnavailable`."""
+    """Read what is known of everything: seven queries. Raises `RegistryUnavailable`."""
     # Before the queries: what changes while they run is newer than that.
     read_at = clock()
     return Knowledge(
@@ -106,5 +110,8 @@ def read_knowledge(registry: Registry, clock: Callable[[], float] = time.time) -
         releases={release.name: release for release in registry.releases.wanted()},
         replicas=registry.fleet.replicas(),
         alarms=registry.monitoring.alarms(open_only=True, limit=_MOST_ALARMS),
+        runs=[
+            run for state in _NOT_FINISHED for run in registry.runs.page(RunQuery(state=state), _MOST_RUNS)
+        ],
         read_at=read_at,
     )

@@ -1,11 +1,10 @@
-"""What every answer of the hub carries, which are compressed, and which requests get none."""
+"""What every answer of the hub carries, and which requests get none."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse
 
 # Nothing is loaded from elsewhere, nothing is framed, nothing in a page runs but the hub's own files.
@@ -61,32 +60,3 @@ def _name_of(host: str) -> str:
     """Return the name in a ``Host``, or nothing for what is no name with a port."""
     match = _HOST.fullmatch(host)
     return match[1].lower() if match is not None else ""
-
-
-# One cookie says no secret: which language a person has chosen.
-_NO_SECRET = frozenset({b"lading_language"})
-_LEAST_BYTES = 500
-
-
-class Compressed:
-    """Compresses answers with gzip, but those to a browser that has a session.
-
-    Such a page has the token of its forms, and may repeat what its address says: from the sizes of many such
-    answers, compressed together, somebody who sees them go by could learn the token (BREACH). Streams of
-    events are never compressed, which would keep each back.
-    """
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-        self._compressing = GZipMiddleware(app, minimum_size=_LEAST_BYTES, compresslevel=6)
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request."""
-        is_open = scope["type"] != "http" or scope["path"].startswith("/static/") or not _has_secret(scope)
-        await (self._compressing if is_open else self._app)(scope, receive, send)
-
-
-def _has_secret(scope: Any) -> bool:
-    cookies = b";".join(value for name, value in scope["headers"] if name == b"cookie")
-    names = {cookie.partition(b"=")[0].strip() for cookie in cookies.split(b";")}
-    return bool(names - _NO_SECRET - {b""})

@@ -11,6 +11,7 @@ from lading.alarms import Alarm
 from lading.registry.records import ModelVersion
 from lading.release import Release
 from lading.replica import Replica, ReplicaModel
+from lading.runs import Run
 
 
 class Serving(msgspec.Struct, frozen=True):
@@ -23,6 +24,7 @@ class Serving(msgspec.Struct, frozen=True):
 class Knowledge(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The newest version and the current release of every model, all replicas, and the open alarms.
 
+    ``runs`` are the last runs over data sets that run, have failed or are lost, some of each.
     ``read_at`` is the Unix time, by the clock of this process, at which the catalog said so.
     """
 
@@ -30,6 +32,7 @@ class Knowledge(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     releases: Mapping[str, Release]
     replicas: Sequence[Replica]
     alarms: Sequence[Alarm]
+    runs: Sequence[Run] = ()
     read_at: float
 
     @cached_property

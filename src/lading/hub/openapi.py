@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import lading
-from lading.hub.views import alarms, history, inventory, models, monitoring
+from lading.hub.views import alarms, history, inventory, models, monitoring, runs
 from lading.hub.views.act import ACTS, ActPage
 from lading.hub.views.begin import BeginPage
 from lading.hub.views.home import Home
@@ -119,6 +119,14 @@ _LOGGED = (
     _text("value", "What to compare with."),
     _choice("label", LABELLED, "Whether the truth is known."),
 )
+_RUNS = (
+    _MODEL,
+    _choice("kind", runs.KINDS, "The kind of a run."),
+    _choice("state", runs.STATES, "How a run stands; one that is lost has sent no report for 90 s."),
+    _text("before", "The place behind which runs are: `older` of the page before."),
+    _sort(runs.COLUMNS),
+    _PAGE,
+)
 _BEFORE_RECORD = _text("before", "The place behind which records are: `older` of the page before.")
 _SEEN = tuple(
     Parameter(name, {"type": "integer", "minimum": 0}, "As an earlier page displayed the release.")
@@ -136,6 +144,9 @@ OPERATIONS: dict[str, Operation] = {
         (_number("below", "The number below which versions are: `older` of the page before."),),
     ),
     "/api/models/{name}/release": Operation("The current release of a model", ReleasePage),
+    "/api/models/{name}/release.csv": Operation(
+        "The evidence of the running step, every block of traffic of each check", None
+    ),
     **{
         f"/api/models/{{name}}/release/{act}": Operation(
             f"What the page that asks for a reason to {act} says", ActPage, _SEEN
@@ -183,6 +194,14 @@ OPERATIONS: dict[str, Operation] = {
             _choice("state", alarms.STATES, "Whether it is open."),
             _text("before", "The place behind which alarms are: `older` of the page before."),
         ),
+    ),
+    "/api/runs": Operation("Runs over data sets, last begun first", runs.RunsPage, _RUNS),
+    "/api/runs.csv": Operation("The same page of them for a spreadsheet", None, _RUNS),
+    "/api/runs/{id}": Operation("One run and its report", runs.RunPage),
+    "/api/runs/{id}.csv": Operation(
+        "A table of the report of a run",
+        None,
+        (Parameter("table", {"type": "string", "enum": list(runs.TABLES)}, "Which table."),),
     ),
     "/api/log": Operation("The models that the prediction log has records of", LogIndex),
     "/api/log/{name}": Operation(

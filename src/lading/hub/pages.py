@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -16,7 +17,7 @@ from lading.hub.answering import error_answer, json_answer
 from lading.hub.knowledge import Knowledge
 from lading.hub.prediction_log import PredictionLog
 from lading.hub.reading import Answer, Reader
-from lading.hub.spreadsheet import csv_text
+from lading.hub.spreadsheet import Cell, csv_text
 from lading.hub.views import history, inventory
 from lading.hub.views.act import Act, ActPage, Seen, act_page, possible_acts
 from lading.hub.views.alarms import AlarmsState, alarms_page, read_alerts
@@ -25,7 +26,9 @@ from lading.hub.views.home import home
 from lading.hub.views.log import LogState, records_table
 from lading.hub.views.models import COLUMNS, model_page, models
 from lading.hub.views.monitoring import PERIODS, MonitoringState, monitoring_page, tables
-from lading.hub.views.release import release_page
+from lading.hub.views.release import evidence_table, release_page
+from lading.hub.views.runs import TABLES as RUN_TABLES
+from lading.hub.views.runs import RunsState, report_table, run_page, runs_page, runs_table
 from lading.hub.views.tables import TableState, one_of
 from lading.hub.views.trying import TryState
 from lading.hub.views.versions import version_page
@@ -66,13 +69,19 @@ class Pages:
 
     def release(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
         """Make the page of the current release of a model."""
-        # A server that is not lading's follows no release.
-        own = [each for each in knowledge.replicas if not each.gone and each.pattern != "foreign"]
         name = check_name(request.path_params["name"])
         # Before the release: what a form carries of them is never newer than what its page displays.
         last = self._reader.steering(name)
-        answer = self._reader.release(name, len(own))
-        return release_page(answer.value, last.value[1]), answer.failure
+        answer = self._reader.release(name, _followers(knowledge))
+        return release_page(*answer.value, last.value[1]), answer.failure
+
+    def release_evidence(self, request: Request, knowledge: Knowledge) -> tuple[Response, str]:
+        """Make the evidence of the running step as CSV, every block of traffic on a line."""
+        name = check_name(request.path_params["name"])
+        answer = self._reader.release(name, _followers(knowledge))
+        taken, paths = answer.value
+        file = f"{name}-release-{taken.release.number}-evidence.csv"
+        return _csv_file(file, *evidence_table(paths)), answer.failure
 
     def act(self, request: Request, _knowledge: Knowledge, act: Act) -> tuple[Any, str]:
         """Make the page that asks for the reason of an act."""
@@ -190,20 +199,51 @@ class Pages:
         alarms, alerts = answer.value
         return alarms_page(state, alarms, read_alerts(alerts), len(knowledge.alarms)), answer.failure
 
+    def runs(self, request: Request, _knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the table of runs over data sets."""
+        state = RunsState.of(request.query_params)
+        answer = self._reader.runs(state.asked())
+        return runs_page(state, answer.value), answer.failure
+
+    def runs_table(self, request: Request, knowledge: Knowledge) -> tuple[Response, str]:
+        """Make a page of the table of runs as CSV."""
+        page, failure = self.runs(request, knowledge)
+        return _csv_file("runs.csv", *runs_table(page)), failure
+
+    def run(self, request: Request, _knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the page of one run."""
+        answer = self._reader.run(request.path_params["id"])
+        return run_page(answer.value), answer.failure
+
+    def run_table(self, request: Request, knowledge: Knowledge) -> tuple[Response, str]:
+        """Make one of the tables of a run as CSV."""
+        name = one_of("`table`", request.query_params.get("table", RUN_TABLES[0]), RUN_TABLES)
+        page, failure = self.run(request, knowledge)
+        return _csv_file(f"run-{quote(page.run.id)}-{name}.csv", *report_table(page, name)), failure
+
     def monitoring_table(self, request: Request, knowledge: Knowledge) -> tuple[Response, str]:
         """Make a table behind the charts of a model, as CSV."""
         name = request.query_params.get("table", "columns")
         status = self._status(request, knowledge, MonitoringState.of_query(request.query_params))
         known = tables(status.value)
         one_of("`table`", name, tuple(known))
-        file = f"{status.value.name}-{name}.csv"
-        headers = {"content-disposition": f'attachment; filename="{file}"'}
-        return Response(csv_text(*known[name]), media_type="text/csv", headers=headers), status.failure
+        return _csv_file(f"{status.value.name}-{name}.csv", *known[name]), status.failure
 
     def _status(self, request: Request, knowledge: Knowledge, state: MonitoringState) -> Answer[ModelStatus]:
         name = check_name(request.path_params["name"])
         newest = knowledge.newest.get(name)
         return self._reader.monitoring(name, PERIODS[state.since], newest.owner if newest is not None else "")
+
+
+def _csv_file(name: str, header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Response:
+    """Return a table as an answer that browsers keep as a file; no character of its `name` ends quotes."""
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return Response(csv_text(header, rows), media_type="text/csv", headers=headers)
+
+
+def _followers(knowledge: Knowledge) -> int:
+    """Return how many servers follow releases: one that is not lading's does not."""
+    return sum(not each.gone and each.pattern != "foreign" for each in knowledge.replicas)
 
 
 def _number(text: str, where: str) -> int | None:

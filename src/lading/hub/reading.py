@@ -18,20 +18,24 @@ from lading.errors import BlobNotFound, BundleError, HistoryBroken, LadingError,
 from lading.hub.views.alarms import ALARMS_A_PAGE
 from lading.hub.views.history import EVENTS_A_PAGE, ChainCheck, HistoryState
 from lading.hub.views.models import EVENTS_SHOWN, VERSIONS_A_PAGE
+from lading.hub.views.runs import RUNS_OF_MODEL, RUNS_READ, is_run_id
 from lading.hub.views.versions import Contents, VersionRecord
 from lading.monitor.snapshot import thinned_snapshot
 from lading.monitor.status import ModelStatus
 from lading.ref import Ref
 from lading.registry import Registry
 from lading.registry.catalog.monitoring import AlarmQuery
+from lading.registry.catalog.runs import RunQuery
 from lading.registry.records import EventPage, ModelVersion
 from lading.release import Event, Release
 from lading.release.history_check import check_history, how_forgeable
 from lading.rollout.by_hand import target_of
 from lading.rollout.driver import LEASE
-from lading.rollout.evidence import WindowReader, assess
+from lading.rollout.evidence import WindowReader, assess_with_paths
 from lading.rollout.snapshot import Snapshot, snapshot
+from lading.runs import Run
 from lading.units import size
+from lading.verdict import GatePath
 
 Value = TypeVar("Value")
 
@@ -88,15 +92,18 @@ class Reader:
         # Apart from the other answers: one of these is as large as a thousand of those.
         self._statuses: OrderedDict[Any, Answer[ModelStatus]] = OrderedDict()
 
-    def model(self, name: str, below: int | None) -> Answer[tuple[list[ModelVersion], list[Event]]]:
-        """Return versions, highest first and one more than a page has, and the last events of a model.
+    def model(
+        self, name: str, below: int | None
+    ) -> Answer[tuple[list[ModelVersion], list[Event], list[Run]]]:
+        """Return versions, highest first and one more than a page has, and the last events and runs.
 
         Raises `ModelNotFound`.
         """
 
-        def read() -> tuple[list[ModelVersion], list[Event]]:
+        def read() -> tuple[list[ModelVersion], list[Event], list[Run]]:
             versions = self._registry.versions.page(name, below=below, limit=VERSIONS_A_PAGE + 1)
-            return versions, self._registry.releases.last_events(name, EVENTS_SHOWN)
+            runs = self._registry.runs.page(RunQuery(name=name), RUNS_OF_MODEL + 1)
+            return versions, self._registry.releases.last_events(name, EVENTS_SHOWN), runs
 
         return self._read(("model", name, below), read)
 
@@ -128,24 +135,28 @@ class Reader:
             # The page has said so already, and the digest is on it all the same.
             return None
 
-    def release(self, name: str, servers: int) -> Answer[Snapshot]:
-        """Return the current release of a model in numbers; `servers` is how many follow it.
+    def release(self, name: str, servers: int) -> Answer[tuple[Snapshot, tuple[GatePath, ...]]]:
+        """Return the current release of a model in numbers, and the paths of its evidence in this step.
+
+        `servers` is how many follow it.
 
         Raises `ModelNotFound`, and `NotFound` for a model that was never released.
         """
 
-        def read() -> Snapshot:
+        def read() -> tuple[Snapshot, tuple[GatePath, ...]]:
             release = self._registry.releases.current(name)
             if release is None:
                 raise self._no_release(name)
             now = self._registry.fleet.now()
             windows, verdict = [], None
+            paths: tuple[GatePath, ...] = ()
             if release.is_open:
                 with self._reading:  # What it knows of a release grows with each reading.
                     windows = self._windows.windows(release)
-                verdict = assess(release, windows, now)
+                verdict, paths = assess_with_paths(release, windows, now)
             driver = self._registry.fleet.lease_holder(LEASE)
-            return snapshot(release, windows, now, verdict, driver=driver, servers=servers)
+            taken = snapshot(release, windows, now, verdict, driver=driver, servers=servers)
+            return taken, paths
 
         return self._read(("release", name), read)
 
@@ -262,6 +273,25 @@ class Reader:
             return monitoring.alarm_page(asked, ALARMS_A_PAGE + 1), monitoring.states("alerts")
 
         return self._read(("alarms", asked), read)
+
+    def runs(self, asked: RunQuery) -> Answer[list[Run]]:
+        """Return runs over data sets, last begun first and one more than a page sorts."""
+        return self._read(("runs", asked), lambda: self._registry.runs.page(asked, RUNS_READ + 1))
+
+    def run(self, run_id: str) -> Answer[Run]:
+        """Return a run. Raises `NotFound`."""
+
+        def read() -> Run:
+            # No database is asked for a text that is no id.
+            run = self._registry.runs.find(run_id) if is_run_id(run_id) else None
+            if run is None:
+                hint = "runs are kept for 400 days; /runs has all"
+                raise NotFound(
+                    f"run `{run_id[:80]}`", expected="a run of the registry", found="none", hint=hint
+                )
+            return run
+
+        return self._read(("run", run_id), read)
 
     def manifest(self, version: ModelVersion) -> tuple[Manifest | None, str]:
         """Return the manifest of a version, or None and why it cannot be read."""

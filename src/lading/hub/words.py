@@ -5,7 +5,7 @@ A sentence without a translation is an error of ours, which a test finds; a page
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -20,19 +20,27 @@ LANGUAGES: Mapping[str, str] = {"en": "English", "ko": "한국어"}
 LONGEST = 2_000
 """So many characters of a text are on a page; ``/api`` has all of it."""
 
-Translate = Callable[..., Markup]
 
+class Translate:
+    """What templates call as a function: a sentence in, with its ``{values}``, and markup out."""
 
-def translator(language: str) -> Translate:
-    """Return the function that templates call: a sentence in, with its ``{values}``, and markup out."""
-    sentences = _sentences(language)
+    def __init__(self, language: str) -> None:
+        self.language = language
+        self._sentences = _sentences(language)
 
-    def translate(sentence: str, **values: Any) -> Markup:
+    def __call__(self, sentence: str, **values: Any) -> Markup:
+        """Return a sentence of ours in this language as markup."""
         # The sentence is one of ours; its values are anybody's.
-        text = Markup(sentences.get(sentence, sentence))  # noqa: S704
+        text = Markup(self._sentences.get(sentence, sentence))  # noqa: S704
         return text.format(**{name: visible(value) for name, value in values.items()})
 
-    return translate
+    def plain(self, sentence: str, **values: str) -> str:
+        """Return a sentence of ours in this language as text, with its values as they are."""
+        return self._sentences.get(sentence, sentence).format(**values)
+
+
+translator = cache(Translate)
+"""Returns what translates into a language."""
 
 
 def visible(value: Any) -> Any:

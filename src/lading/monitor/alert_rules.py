@@ -1,5 +1,7 @@
 """``alerts.toml``: which findings make alerts, and where they go. Sends nothing, decides nothing.
 
+hub = "https://hub.example.com"
+
 [[alert]]
 name = "iris drifts"
 when = "drift"
@@ -26,6 +28,7 @@ from lading.errors import InvalidSetting, mid_sentence
 from lading.gates import unknown_key
 from lading.monitor.alerts import EVERYTHING, KINDS, SEVERITIES, AlertRule
 
+_TABLES = ("alert", "route", "hub")
 _ALERT_KEYS = ("name", "when", "model", "for", "severity", "route", "repeat")
 _SINK_KEYS = ("webhook", "alertmanager", "log")
 _ROUTE_KEYS = (*_SINK_KEYS, "secret_file")
@@ -48,10 +51,14 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AlertRules(msgspec.Struct, frozen=True, kw_only=True):
-    """What one file states: its rules in their order, and its routes by name."""
+    """What one file states: its rules in their order, its routes by name, and where people find the hub.
+
+    ``hub`` is the address that alerts lead to, empty without one.
+    """
 
     rules: tuple[AlertRule, ...] = ()
     routes: dict[str, Route] = {}
+    hub: str = ""
 
     @classmethod
     def read(cls, path: Path | str) -> AlertRules:
@@ -81,11 +88,14 @@ class AlertRules(msgspec.Struct, frozen=True, kw_only=True):
             reason = mid_sentence(str(error).replace("'", "`"))
             raise InvalidSetting(where, expected="TOML", found=f"another form: {reason}") from None
         for key in tables:
-            if key not in ("alert", "route"):
-                raise unknown_key(where.strip("`"), key, ["alert", "route"])
+            if key not in _TABLES:
+                raise unknown_key(where.strip("`"), key, _TABLES)
+        hub = tables.get("hub", "")
+        if "hub" in tables:
+            _require_url(f"`hub` in {where}", hub)
         routes = _routes(where, tables.get("route", {}))
         rules = _rules(where, tables.get("alert", []), routes)
-        return cls(rules=rules, routes=routes)
+        return cls(rules=rules, routes=routes, hub=hub.rstrip("/"))
 
 
 def _routes(where: str, tables: Any) -> dict[str, Route]:

@@ -39,7 +39,7 @@ class Alerting:
         self._rules = stated.rules
         self._clock = clock or registry.fleet.now
         self._more = more
-        self.deliveries = Deliveries(stated.routes.values(), clock=self._clock)
+        self.deliveries = Deliveries(stated.routes.values(), clock=self._clock, hub=stated.hub)
         self._states: dict[str, AlertState] | None = None
 
     def turn(self, leading: bool = True) -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -66,8 +67,9 @@ class WebhookSink:
 
     refresh_s = 0.0
 
-    def __init__(self, url: str, secret: bytes = b"") -> None:
+    def __init__(self, url: str, secret: bytes = b"", hub: str = "") -> None:
         self._url = url
+        self._hub = hub
         self._secret = secret
         self._client = bounded_http.open_client()
 
@@ -75,7 +77,7 @@ class WebhookSink:
         """Post one after the other, up to the first that is not taken."""
         # In their order: an alert that is resolved must not arrive before it has fired.
         for sent, notification in enumerate(notifications):
-            body = msgspec.json.encode(webhook_body(notification))
+            body = msgspec.json.encode(webhook_body(notification, self._hub))
             try:
                 _post(self._client, self._url, body, self._signed(body, now))
             except DeliveryFailed:
@@ -101,14 +103,15 @@ class AlertmanagerSink:
 
     refresh_s = REFRESH_S
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, hub: str = "") -> None:
+        self._hub = hub
         self._url = url.rstrip("/") + ("" if url.rstrip("/").endswith(_ALERTS_PATH) else _ALERTS_PATH)
         self._client = bounded_http.open_client()
 
     def send(self, notifications: Sequence[Notification], now: float) -> Sequence[Notification]:
         """Post all of them at once."""
         # Alertmanager knows an alert by its labels: one that arrives twice is the same one.
-        alerts = [alertmanager_alert(notification.state, now) for notification in notifications]
+        alerts = [alertmanager_alert(notification.state, now, self._hub) for notification in notifications]
         _post(self._client, self._url, msgspec.json.encode(alerts), {})
         return notifications
 
@@ -136,15 +139,24 @@ class LogSink:
         """Do nothing."""
 
 
-def webhook_body(notification: Notification) -> dict[str, Any]:
+def page_of(state: AlertState, hub: str) -> str:
+    """Return the address of the page about an alert, or nothing without a `hub`."""
+    if not hub:
+        return ""
+    page = "release" if state.kind == "release" else "monitoring"
+    return f"{hub}/models/{quote(state.model, safe='')}/{page}"
+
+
+def webhook_body(notification: Notification, hub: str = "") -> dict[str, Any]:
     """Return what a webhook gets: the alert, and one sentence as ``text``, which chat programs show."""
     state = notification.state
+    page = page_of(state, hub)
     # A chat shows nothing but this sentence, so that it has to name the model.
     what = f"{state.model}: {state.text}" if state.model not in state.text else state.text
     ended = {"resolved_at": iso_time(state.resolved_at)} if state.resolved_at else {}
     return {
         "status": state.status,
-        "text": f"[{state.severity}] {state.status}: {what}",
+        "text": f"[{state.severity}] {state.status}: {what}" + (f" {page}" if page else ""),
         "rule": state.rule,
         "kind": state.kind,
         "model": state.model,
@@ -157,12 +169,13 @@ def webhook_body(notification: Notification) -> dict[str, Any]:
         "began_at": iso_time(state.began_at),
         "fired_at": iso_time(state.fired_at),
         **ended,
+        **({"page": page} if page else {}),
         "repeated": notification.is_repeated,
         "key": state.key,
     }
 
 
-def alertmanager_alert(state: AlertState, now: float) -> dict[str, Any]:
+def alertmanager_alert(state: AlertState, now: float, hub: str = "") -> dict[str, Any]:
     """Return an alert as Alertmanager's API v2 has it.
 
     The labels are what identifies it and stay as they are while it lasts; the end is in the future until it
@@ -184,6 +197,8 @@ def alertmanager_alert(state: AlertState, now: float) -> dict[str, Any]:
         "annotations": {"summary": state.text, "value": f"{state.value:g}"},
         "startsAt": iso_time(state.fired_at, "milliseconds"),
         "endsAt": iso_time(ends_at, "milliseconds"),
+        # What Alertmanager and what it sends to link as the source of an alert.
+        **({"generatorURL": page_of(state, hub)} if hub else {}),
     }
 
 
@@ -192,13 +207,13 @@ def signature(secret: bytes, timestamp: str, body: bytes) -> str:
     return "sha256=" + hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
-def open_sink(route: Route) -> Sink:
+def open_sink(route: Route, hub: str = "") -> Sink:
     """Return the sink of a route; raises `InvalidSetting` if its secret cannot be read."""
     if route.alertmanager:
-        return AlertmanagerSink(route.alertmanager)
+        return AlertmanagerSink(route.alertmanager, hub)
     if not route.webhook:
         return LogSink()
-    return WebhookSink(route.webhook, _secret(route) if route.secret_file else b"")
+    return WebhookSink(route.webhook, _secret(route) if route.secret_file else b"", hub)
 
 
 def _secret(route: Route) -> bytes:
@@ -240,8 +255,12 @@ class Deliveries:
     room. Raises `InvalidSetting` if a route cannot be opened.
     """
 
-    def __init__(self, routes: Iterable[Route], *, clock: Callable[[], float] = time.time) -> None:
-        self._receivers = {route.name: _Receiver(route.name, open_sink(route), clock) for route in routes}
+    def __init__(
+        self, routes: Iterable[Route], *, clock: Callable[[], float] = time.time, hub: str = ""
+    ) -> None:
+        self._receivers = {
+            route.name: _Receiver(route.name, open_sink(route, hub), clock) for route in routes
+        }
 
     @property
     def sent(self) -> int:

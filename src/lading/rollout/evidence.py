@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lading.clock import unix_time
 from lading.release import Release
 from lading.traffic import Window
-from lading.verdict import Verdict, judge
+from lading.verdict import GatePath, Verdict, judge, judge_with_paths
 
 if TYPE_CHECKING:
     from lading.registry import Registry
@@ -74,7 +74,18 @@ def assess(
     `step_started_at` is when its step began by the clock of `now`; without it, it is what the release says.
     """
     began = unix_time(release.step_started_at) if step_started_at is None else step_started_at
-    # The windows of a release are of both versions.
+    return judge(release.plan.gates, *_sides(release, windows), now, began, release.plan)
+
+
+def assess_with_paths(
+    release: Release, windows: Sequence[Window], now: float
+) -> tuple[Verdict, tuple[GatePath, ...]]:
+    """Judge as `assess` does, and return how the evidence of each gate came to be what it is."""
+    began = unix_time(release.step_started_at)
+    return judge_with_paths(release.plan.gates, *_sides(release, windows), now, began, release.plan)
+
+
+def _sides(release: Release, windows: Sequence[Window]) -> tuple[list[Window], list[Window]]:
+    """Return the windows of live and those of the candidate: a release has windows of both."""
     live = [window for window in windows if window.version == release.live]
-    candidate = [window for window in windows if window.version == release.candidate]
-    return judge(release.plan.gates, live, candidate, now, began, release.plan)
+    return live, [window for window in windows if window.version == release.candidate]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -19,14 +20,22 @@ from lading.verdict.explain import describe, measurements, number, observation_c
 from lading.verdict.gate_tests import Finding, check
 from lading.verdict.limits import GATES, LiveGates, parse_live, read_live
 from lading.verdict.observations import Traffic
+from lading.verdict.paths import MAX_LOG_E, GatePath, paths_of
 from lading.verdict.step_windows import StepWindows
 
-__all__ = ["Action", "LiveGates", "Verdict", "judge", "parse_live", "read_live"]
+__all__ = [
+    "Action",
+    "GatePath",
+    "LiveGates",
+    "Verdict",
+    "judge",
+    "judge_with_paths",
+    "parse_live",
+    "read_live",
+]
 
 Action = Literal["promote", "hold", "roll_back"]
 _NEVER_SHADOW = ("max_latency_p99_ratio", "max_latency_p50_ratio")
-# Shown e-values end here: exp of a larger log may be more than JSON holds, and says no more to people.
-_MAX_LOG_E = math.log(1e12)
 _ONE_CALLER = "not enough yet: harm is certain, but not without one group of callers; a person decides"
 _FEW_CALLERS = "; one caller, or a few, made these requests"
 # An e-value of 3: one candidate in three that is within its limit ever shows it, and few at a given moment.
@@ -68,41 +77,93 @@ def judge(
     are those of the release; live's from before the step serve a step that leaves live no traffic. Raises
     `InvalidSetting` for an unknown gate.
     """
-    gates = LiveGates.of(plan_gates, where="plan")
-    step = StepWindows.of(live_windows, candidate_windows, now, step_started_at, shadow=plan.mode == "shadow")
+    return _verdict(_examined(plan_gates, live_windows, candidate_windows, now, step_started_at, plan))
+
+
+def judge_with_paths(
+    plan_gates: Mapping[str, float],
+    live_windows: Sequence[Window],
+    candidate_windows: Sequence[Window],
+    now: float,
+    step_started_at: float,
+    plan: Plan,
+) -> tuple[Verdict, tuple[GatePath, ...]]:
+    """Return the verdict of `judge`, and for each gate how its evidence came to be what it is."""
+    examined = _examined(plan_gates, live_windows, candidate_windows, now, step_started_at, plan)
+    return _verdict(examined), paths_of(examined.findings, examined.traffic.ages, step_started_at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Examined:
+    """A step, and the finding of each gate that limits anything."""
+
+    stated: Mapping[str, float]
+    plan: Plan
+    gates: LiveGates
+    step: StepWindows
+    traffic: Traffic
+    alpha: float
+    findings: list[Finding]
+    age_s: float
+    quiet_s: float
+
+
+def _examined(
+    stated: Mapping[str, float],
+    live: Sequence[Window],
+    candidate: Sequence[Window],
+    now: float,
+    since: float,
+    plan: Plan,
+) -> _Examined:
+    gates = LiveGates.of(stated, where="plan")
+    step = StepWindows.of(live, candidate, now, since, shadow=plan.mode == "shadow")
     traffic = step.traffic()
     judged = [gate for gate in applicable(plan.mode) if gates.judged(gate)]
     # Bonferroni: the chances of a false conviction of all gates in all steps sum to alpha.
     alpha = gates.alpha / max(1, len(judged) * len(plan.steps))
-    findings = [check(gate, gates, traffic, alpha) for gate in judged]
+    return _Examined(
+        stated=stated,
+        plan=plan,
+        gates=gates,
+        step=step,
+        traffic=traffic,
+        alpha=alpha,
+        findings=[check(gate, gates, traffic, alpha) for gate in judged],
+        age_s=now - since,
+        quiet_s=_seconds_without_traffic(candidate, now, since, plan),
+    )
+
+
+def _verdict(examined: _Examined) -> Verdict:
+    gates, traffic, findings = examined.gates, examined.traffic, examined.findings
     numbers = {
         "candidate.requests": float(traffic.tried.sum()),
         "live.requests": float(traffic.live.requests.sum()),
-        "step.age_s": now - step_started_at,
+        "step.age_s": examined.age_s,
     }
     broken = {finding.gate for finding in findings if _harm(finding) >= finding.log_threshold}
-    others = list(step.without_each()) if broken else []
-    few = _FEW_CALLERS if broken and step.is_of_few_callers() else ""
+    others = list(examined.step.without_each()) if broken else []
+    few = _FEW_CALLERS if broken and examined.step.is_of_few_callers() else ""
     harmful: list[str] = []
-    missing = _too_early(traffic, now - step_started_at, plan)
+    missing = _too_early(traffic, examined.age_s, examined.plan)
     kept: list[str] = []
     for finding in findings:
         numbers |= _numbers(finding, traffic)
         description = describe(finding.gate, gates, traffic)
-        if finding.gate in broken and _is_shown_without_any(finding, gates, others, alpha):
+        if finding.gate in broken and _is_shown_without_any(finding, gates, others, examined.alpha):
             harmful.append(f"{description}; {_certain(finding, gates.alpha)}{few}")
         elif finding.gate in broken and _leans_to_harm(finding):
             missing.append(f"{description}; {_ONE_CALLER}")
-        elif _is_missing(finding, plan_gates, traffic, plan):
+        elif _is_missing(finding, examined.stated, traffic, examined.plan):
             missing.append(f"{description}; {_not_yet(finding, traffic)}")
         else:
             kept.append(f"{description}; {_kept(finding, traffic, gates.beta)}")
     unknown = tuple(finding.gate for finding in findings if not _count(finding, traffic))
     if harmful:
         return Verdict("roll_back", tuple(harmful), numbers, unknown)
-    quiet_s = _seconds_without_traffic(candidate_windows, now, step_started_at, plan)
-    if quiet_s >= plan.no_traffic_timeout_s:
-        return Verdict("roll_back", (_no_traffic(quiet_s, plan),), numbers, unknown)
+    if examined.quiet_s >= examined.plan.no_traffic_timeout_s:
+        return Verdict("roll_back", (_no_traffic(examined.quiet_s, examined.plan),), numbers, unknown)
     return Verdict("hold" if missing else "promote", (*missing, *kept), numbers, unknown)
 
 
@@ -181,7 +242,7 @@ def _is_proved(finding: Finding) -> bool:
 
 
 def _certain(finding: Finding, alpha: float) -> str:
-    e_value = number(math.exp(min(_harm(finding), _MAX_LOG_E)))
+    e_value = number(math.exp(min(_harm(finding), MAX_LOG_E)))
     threshold = number(math.exp(finding.log_threshold))
     return f"harm is certain beyond {100 * (1 - alpha):g} % (e-value {e_value} ≥ {threshold})"
 
@@ -215,7 +276,7 @@ def _numbers(finding: Finding, traffic: Traffic) -> dict[str, float]:
     numbers = {
         **measurements(finding.gate, traffic),
         "count": _count(finding, traffic),
-        "harm_e_value": math.exp(min(_harm(finding), _MAX_LOG_E)),
+        "harm_e_value": math.exp(min(_harm(finding), MAX_LOG_E)),
         "harm_threshold": math.exp(finding.log_threshold),
         "proof": _proof(finding),
     }

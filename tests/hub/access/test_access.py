@@ -45,5 +45,8 @@ def test_the_token_is_that_of_one_session_of_one_key():
     assert access.has_token(ann, access.token(ann))
     assert not access.has_token(ann, access.token(ben))
     assert not access.has_token(ann, Access(KEY + "x").token(ann))
+    assert access.token(ann) != access.token(ann)
+    assert not access.has_token(ann, access.token(ann)[:-4])
+    assert not access.has_token(ann, "A" * 112)
     assert not access.has_token(ann, "")
     assert not access.has_token(ann, "\u1234")

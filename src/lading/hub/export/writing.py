@@ -33,7 +33,7 @@ MOST_PAGES = 10_000
 """More pages than that are no export that anybody reads: some models at a time are."""
 
 _MOST_TRIES = 5
-_OVERVIEWS = ("/", "/models", "/inventory", "/alarms", "/history")
+_OVERVIEWS = ("/", "/models", "/inventory", "/alarms", "/runs", "/history")
 # Where a table goes on, and what a page is about. Orders and searches of a table have the same rows again.
 _KEPT_PARAMETERS = frozenset({"below", "before", "page", "since"})
 # Pages that ask what to do. Nothing can be done from a disk.
@@ -196,14 +196,16 @@ class _Writer:
             )
         if _ACTS.fullmatch(path) or _LEFT_OUT.fullmatch(path):
             return False
-        if path == "/alarms" and "model" in parameters:
+        if path in ("/alarms", "/runs") and "model" in parameters:
             name = parameters.pop("model")
             return parameters.keys() <= _KEPT_PARAMETERS and name in (self._models or self._knowledge.newest)
         return parameters.keys() <= _KEPT_PARAMETERS and self._is_of_models(target.parts)
 
     def _is_of_models(self, parts: list[str]) -> bool:
-        is_of = len(parts) > 1 and parts[0] in ("models", "history") and parts[1] in self._models
-        return not self._models or is_of
+        if not self._models or len(parts) < 2:
+            return not self._models
+        # Pages of a model lead to its own runs alone.
+        return parts[0] == "runs" or (parts[0] in ("models", "history") and parts[1] in self._models)
 
     async def _page(self, page: Address) -> str | None:
         """Keep a page as it came and its data; return it, or None if it no longer exists."""

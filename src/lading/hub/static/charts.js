@@ -1,10 +1,10 @@
 "use strict";
-// Draws the charts along time of the monitoring page with uPlot: values under the pointer, at the same time in all
+// Draws the charts along time of the monitoring and release pages with uPlot: values under the pointer, at the same time in all
 // of them, and a part of the period by dragging over it. The numbers are those of the tables below the charts; the
 // pictures of the server stay where this script or uPlot is missing.
 
 (() => {
-  const HEIGHT = { drift: 130, accuracy: 170 };
+  const HEIGHT = { drift: 130, accuracy: 170, evidence: 150 };
   const drawn = new Map(); // By the element with the table: the chart, its place, and the numbers as text.
 
   const number = (cell) => {
@@ -56,6 +56,16 @@
       scales: { y: { range: (_, low, high) => [0, Math.max(0.1, high)] } },
       axes: axes(""),
     }),
+    evidence: (data, heads) => ({
+      data: [data[0], data[2], data[3], data[0].map(() => 100)],
+      series: [
+        line(heads[2], { stroke: colour("--bad") }),
+        line(heads[3], { stroke: colour("--good") }),
+        { label: "100 %", stroke: colour("--bad"), dash: [3, 2], width: 1.25, points: { show: false } },
+      ],
+      scales: { y: { range: (_, low, high) => [0, Math.min(200, Math.max(110, high))] } },
+      axes: axes(" %"),
+    }),
     accuracy: (data, heads, reference) => ({
       data: [data[0], data[1], data[2], data[3], data[0].map(() => reference)],
       series: [
@@ -72,7 +82,7 @@
   const draw = (details) => {
     const table = details.querySelector("table");
     const picture = document.getElementById(`${details.dataset.chart}-title`)?.closest("svg") ?? null;
-    const data = numbers(table, Number(details.dataset.step));
+    const data = numbers(table, Number(details.dataset.step ?? Infinity));
     const before = drawn.get(details);
     const text = `${table.textContent}${picture?.textContent}`;
     if (before?.text === text) return;

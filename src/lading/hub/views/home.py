@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 from lading.clock import unix_time
 from lading.hub.knowledge import Knowledge
+from lading.hub.views.runs import run_row
 
-ConcernKind = Literal["alarm", "failed", "silent", "paused", "release"]
+ConcernKind = Literal["alarm", "failed", "silent", "run failed", "run lost", "paused", "release", "run"]
 # The order in which somebody is needed: what is wrong first, what goes on by itself last.
-_ORDER: tuple[ConcernKind, ...] = ("alarm", "failed", "silent", "paused", "release")
+_ORDER: tuple[ConcernKind, ...] = get_args(ConcernKind)
 _FAILED = "failed"
+_RECENT_S = 2 * 86_400.0
+# Longer ago than that, a run that has failed is history: it was run again, or nobody misses it.
 
 
 class Concern(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that needs somebody, or that somebody should know of, since a Unix time; 0 if not known.
 
     ``subject`` is the column or slice of an alarm, the replica of a failed load or of silence, or the mode of
-    a release; ``detail`` what is known in words, as it was written down. ``percent`` is a candidate's share.
+    a release; ``detail`` what is known in words, as it was written down. ``percent`` is a candidate's share,
+    or of a run what is done. ``run`` is the id of a run, of which ``version`` is 0 if the registry has none.
     ``count`` is how many are alike, such as replicas on which a version fails.
     """
 
@@ -32,6 +36,7 @@ class Concern(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     percent: float = 0.0
     count: int = 1
+    run: str = ""
 
 
 class Home(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +87,7 @@ def _concerns(knowledge: Knowledge) -> Iterator[Concern]:
                 percent=release.weight_percent,
             )
     yield from _failed_loads(knowledge)
+    yield from _runs(knowledge)
     for replica in knowledge.replicas:
         if _is_silent(replica.gone, replica.stopped_at):
             yield Concern(
@@ -91,6 +97,25 @@ def _concerns(knowledge: Knowledge) -> Iterator[Concern]:
                 since=unix_time(replica.last_seen_at),
                 subject=replica.id,
                 detail=replica.address,
+            )
+
+
+def _runs(knowledge: Knowledge) -> Iterator[Concern]:
+    """Iterate over runs that go on, and those that have ended badly in the last days."""
+    kinds: dict[str, ConcernKind] = {"running": "run", "failed": "run failed", "lost": "run lost"}
+    # One that was run again is the same run: it goes on, or has ended well.
+    for run in knowledge.runs:
+        since = run.began_at if run.state == "running" else run.ended_at or run.heard_at
+        if run.state == "running" or knowledge.read_at - since < _RECENT_S:
+            yield Concern(
+                kind=kinds[run.state],
+                model=run.name,
+                version=run.version,
+                since=since,
+                subject=run.title,
+                detail=run.text,
+                percent=100 * run_row(run).share,
+                run=run.id,
             )
 
 

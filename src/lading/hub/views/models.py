@@ -8,9 +8,11 @@ import msgspec
 
 from lading.alarms import Alarm
 from lading.hub.knowledge import Knowledge
+from lading.hub.views.runs import RUNS_OF_MODEL, RunRow, run_row
 from lading.hub.views.tables import Page, TableState, page_of
 from lading.registry.records import ModelVersion
 from lading.release import Event, Release
+from lading.runs import Run
 
 COLUMNS = ("name", "owner", "pushed", "changed", "replicas", "alarms")
 VERSIONS_A_PAGE = 50
@@ -36,7 +38,10 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelPage(msgspec.Struct, frozen=True, kw_only=True):
-    """One model. ``older`` is the number below which more versions are, 0 if these are all."""
+    """One model. ``older`` is the number below which more versions are, 0 if these are all.
+
+    ``runs`` are its last runs over data sets, and ``more_runs`` says that there are others.
+    """
 
     row: ModelRow
     release: Release | None
@@ -45,6 +50,8 @@ class ModelPage(msgspec.Struct, frozen=True, kw_only=True):
     older: int
     events: list[Event]
     alarms: list[Alarm]
+    runs: list[RunRow]
+    more_runs: bool
 
 
 def models(knowledge: Knowledge, state: TableState) -> Page[ModelRow]:
@@ -88,7 +95,11 @@ def model_row(knowledge: Knowledge, name: str) -> ModelRow:
 
 
 def model_page(
-    knowledge: Knowledge, name: str, versions: Sequence[ModelVersion], events: Sequence[Event]
+    knowledge: Knowledge,
+    name: str,
+    versions: Sequence[ModelVersion],
+    events: Sequence[Event],
+    runs: Sequence[Run],
 ) -> ModelPage:
     """Return the page of a model with one more version than it shows, if it has more."""
     on_page = list(versions[:VERSIONS_A_PAGE])
@@ -103,4 +114,6 @@ def model_page(
         older=on_page[-1].version if len(versions) > len(on_page) else 0,
         events=list(events),
         alarms=list(knowledge.alarms_of.get(name, ())),
+        runs=[run_row(run) for run in runs[:RUNS_OF_MODEL]],
+        more_runs=len(runs) > RUNS_OF_MODEL,
     )

@@ -6,10 +6,18 @@ from collections.abc import Sequence
 
 import msgspec
 
+from lading.hub.spreadsheet import Cell
 from lading.hub.views.act import Act, next_step, possible_acts
 from lading.release import Event, Release
 from lading.rollout.snapshot import SideStats, Snapshot
+from lading.verdict import GatePath
+from lading.verdict.paths import thinned
 from lading.verdict.reasons import Weight, weight_of
+
+POINTS_SHOWN = 80
+"""So many points of each path are on a page; the table as CSV has all of them."""
+
+EVIDENCE_COLUMNS = ("gate", "at", "e_value", "threshold", "harm", "kept")
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -24,7 +32,8 @@ class ReleasePage(msgspec.Struct, frozen=True, kw_only=True):
 
     ``outputs`` has the most frequent answers with the share that live and the candidate gave them. ``acts``
     is what a person may do to it as it stands, and ``next_step`` where a promotion leads. ``events`` are its
-    last ones, newest first, and ``last_event`` is the position of the model's newest.
+    last ones, newest first, and ``last_event`` is the position of the model's newest. ``paths`` are how the
+    evidence of each gate came to be what it is in this step, and ``unseen`` the gates that have none yet.
     """
 
     release: Release
@@ -43,9 +52,11 @@ class ReleasePage(msgspec.Struct, frozen=True, kw_only=True):
     next_step: str
     events: list[Event]
     last_event: int
+    paths: list[GatePath]
+    unseen: list[str]
 
 
-def release_page(snapshot: Snapshot, events: Sequence[Event]) -> ReleasePage:
+def release_page(snapshot: Snapshot, paths: Sequence[GatePath], events: Sequence[Event]) -> ReleasePage:
     """Return the page of a release; `events` are the last of its model, newest first."""
     verdict = snapshot.verdict
     return ReleasePage(
@@ -65,4 +76,15 @@ def release_page(snapshot: Snapshot, events: Sequence[Event]) -> ReleasePage:
         next_step=next_step(snapshot.release),
         events=[event for event in events if event.number == snapshot.release.number],
         last_event=events[0].seq if events else 0,
+        paths=[thinned(path, POINTS_SHOWN) for path in paths if path.points],
+        unseen=[path.gate for path in paths if not path.points],
     )
+
+
+def evidence_table(paths: Sequence[GatePath]) -> tuple[Sequence[str], list[Sequence[Cell]]]:
+    """Return the header and the rows of a table of all points, oldest first for each gate."""
+    return EVIDENCE_COLUMNS, [
+        (path.gate, point.at, point.e_value, path.threshold, point.harm, point.kept)
+        for path in paths
+        for point in path.points
+    ]

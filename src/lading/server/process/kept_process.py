@@ -84,6 +84,17 @@ class KeptProcess:
         """Return in how many seconds `check` has something to do, if no process ends."""
         return max(0.0, self._start_at - self._clock()) if self._process is None else float("inf")
 
+    def has_ended(self, within_s: float) -> bool:
+        """Wait for a process that ends by itself, and return whether it has; one that has not goes on."""
+        if self._process is None:
+            return True
+        try:
+            self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            return False
+        self._forget()
+        return True
+
     def close(self) -> None:
         """End the process by SIGTERM, by SIGKILL if it takes too long, and wait until it has ended."""
         if self._process is None:

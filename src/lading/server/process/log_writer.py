@@ -11,7 +11,6 @@ import logging
 import os
 import secrets
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,9 +23,8 @@ from lading.log_frames import WriterSettings
 from lading.server.inference.dataplane import DataPlane
 from lading.server.observe.log_sender import LogSender
 from lading.server.observe.prediction_log import PredictionLog, Privacy, names_in
-from lading.server.process.kept_process import watched
+from lading.server.process.kept_process import KeptProcess, watched
 from lading.server.process.worker import WorkerContext
-from lading.server.process.worker_process import STEADY_S, restart_delay_s
 from lading.settings import ServeSettings, home, log_url
 
 log = logging.getLogger("lading.server")
@@ -123,68 +121,40 @@ class LogWriter:
     """The writer's process, for all workers of a server, which pass it connections over ``inbox``."""
 
     def __init__(self, settings: WriterSettings, clock: Callable[[], float] = time.monotonic) -> None:
-        self._settings = settings
-        self._clock = clock
         # Both ends stay open here: what is in it when a writer ends waits for the next.
         self.inbox, self._read_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._started_at = 0.0
-        self._start_at = 0.0
-        self._failures = 0
+        end = self._read_end.fileno()
+        command = [sys.executable, "-m", "lading.monitor.log.writer", str(end)]
+        self._kept = KeptProcess(
+            "the writer of the prediction log",
+            [*command, msgspec.json.encode(settings).decode()],
+            pass_fds=(end,),
+            environ={**os.environ, **_FRUGAL},
+            clock=clock,
+        )
 
     @property
     def pid(self) -> int:
         """The process, 0 while there is none."""
-        return self._process.pid if self._process is not None else 0
+        return self._kept.pid
 
     def check(self) -> None:
         """Start the process if none runs and it is time to."""
-        now = self._clock()
-        if self._process is not None:
-            code = self._process.poll()
-            if code is None:
-                return
-            self._process = None
-            self._failures = 0 if now - self._started_at >= STEADY_S else self._failures + 1
-            delay_s = restart_delay_s(self._failures)
-            self._start_at = now + delay_s
-            log.error("the writer of the prediction log ended (%d); starting another in %g s", code, delay_s)
-        if now >= self._start_at:
-            self._start(now)
+        self._kept.check()
 
     def due_in_s(self) -> float:
         """Return in how many seconds `check` has something to do, if no process ends."""
-        return max(0.0, self._start_at - self._clock()) if self._process is None else float("inf")
+        return self._kept.due_in_s()
 
     def close(self, timeout_s: float = _END_S) -> None:
         """Let the process write what it has, and wait for its end; call it when all workers have ended."""
         # Its end of the inbox then says that nobody is left, and the writer ends by itself.
         self.inbox.close()
         self._read_end.close()
-        if self._process is None:
-            return
-        try:
-            self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
+        if not self._kept.has_ended(timeout_s):
             log.warning(
                 "the writer of the prediction log has not ended; what is left is written at the next start"
             )
-
-    def _start(self, now: float) -> None:
-        self._started_at = now
-        command = [sys.executable, "-m", "lading.monitor.log.writer", str(self._read_end.fileno())]
-        command.append(msgspec.json.encode(self._settings).decode())
-        try:
-            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with a module of ours
-                command,
-                stdin=subprocess.DEVNULL,
-                pass_fds=(self._read_end.fileno(),),
-                env={**os.environ, **_FRUGAL},
-            )
-        except OSError as error:
-            self._failures += 1
-            self._start_at = now + max(1.0, restart_delay_s(self._failures))
-            log.error("the writer of the prediction log cannot be started: %s", error.strerror)  # noqa: TRY400
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ def _runs(op: Operations) -> None:
     )
     op.create_index("ix_runs_name_began_at", "runs", ["name", "began_at"])
     op.create_index("ix_runs_began_at_id", "runs", ["began_at", "id"])
+    op.create_index("ix_runs_state_began_at", "runs", ["state", "began_at", "id"])
 
 
 def _jobs(op: Operations) -> None:

@@ -254,6 +254,7 @@ runs = Table(
     Column("body", Text, nullable=False),  # JSON
     Index("ix_runs_name_began_at", "name", "began_at"),
     Index("ix_runs_began_at_id", "began_at", "id"),
+    Index("ix_runs_state_began_at", "state", "began_at", "id"),
 )
 
 # The queue of jobs, in the order of ``rank``, the negative priority, and then of ``number``. A claim is a
