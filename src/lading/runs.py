@@ -16,8 +16,8 @@ LOST_AFTER_S = 90.0
 """A run that has reported nothing for so long was killed, or cannot reach the catalog."""
 
 
-class RunInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file that was read: its name, its bytes, its rows, and how many of them were scored."""
+class RunInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A file that was read: its name, its bytes, its rows, and how many of them were scored or left out."""
 
     name: str
     sha256: str
@@ -25,6 +25,7 @@ class RunInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rows: int
     scored: int
     rejected: int
+    left_out: int = 0
 
 
 class ColumnDrift(msgspec.Struct, frozen=True):
@@ -43,7 +44,7 @@ class BatchFacts(msgspec.Struct, frozen=True, kw_only=True):
     and ``plan`` the digest of all that decides the output. ``files`` counts the inputs, of which ``inputs``
     names the first ones. ``drift`` is None until it is judged, and empty where nothing can be: without a
     profile. ``failed`` has the input checks that rows failed, and how many; ``reasons`` why rows were set
-    aside.
+    aside. ``left_out`` of the ``rows`` were left out by the expression ``where``.
     """
 
     engine: str
@@ -56,6 +57,8 @@ class BatchFacts(msgspec.Struct, frozen=True, kw_only=True):
     rows: int = 0
     scored: int = 0
     rejected: int = 0
+    where: str = ""
+    left_out: int = 0
     rows_per_s: float = 0.0
     reasons: tuple[tuple[str, int], ...] = ()
     failed: tuple[tuple[str, int], ...] = ()

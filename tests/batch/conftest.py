@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ import pytest
 
 from lading.bundle import Bundle
 from support.bundles import linear_bundle
+from support.data_buckets import DataBucket
+from support.s3_faults import FaultyS3, faulty_s3
 
 COLUMNS = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 
@@ -49,6 +52,23 @@ def parquet(tmp_path, table) -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture
+def bucket(s3_url, s3_buckets, tmp_path, monkeypatch) -> DataBucket:
+    """Return an empty prefix of a bucket; copies of its objects come into a folder of this test alone."""
+    (tmp_path / "copies").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "copies"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "copies"))
+    return DataBucket(s3_url, s3_buckets)
+
+
+@pytest.fixture
+def faulty(bucket, s3_server, monkeypatch) -> Iterator[FaultyS3]:
+    """Return a proxy through which lading reaches the bucket."""
+    with faulty_s3(s3_server.address) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        yield proxy
+
+
 # A group of rows is a part, so that there is something to be killed between.
 RUN = """
 import sys
@@ -60,7 +80,8 @@ from lading.bundle import Bundle
 if __name__ == "__main__":
     bundle, source, out, processes = sys.argv[1:]
     options = Options(keep=("customer",), processes=int(processes))
-    run_batch(Bundle.open(bundle), [Path(source)], Path(out), options)
+    place = lambda text: text if text.startswith("s3://") else Path(text)
+    run_batch(Bundle.open(bundle), [place(source)], place(out), options)
 """
 
 
@@ -70,7 +91,7 @@ def start(tmp_path, iris):
     script.write_text(RUN)
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(source: Path, out: Path, processes: int = 1) -> subprocess.Popen[bytes]:
+    def start(source: Path | str, out: Path | str, processes: int = 1) -> subprocess.Popen[bytes]:
         command = [sys.executable, str(script), str(iris.path), str(source), str(out), str(processes)]
         process = subprocess.Popen(command, stderr=subprocess.PIPE)
         started.append(process)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
 
-from lading.batch.inputs import find_inputs, sha256_of
-from lading.batch.ledger import MANIFEST, STATE, Manifest, read_manifest
+from lading.batch.inputs import find_inputs
+from lading.batch.ledger import Manifest, read_manifest
+from lading.batch.places import MANIFEST, Place
+from lading.batch.places.open import open_place
 from lading.batch.plan import make_plan
 from lading.batch.scoring import Scorer, Written
+from lading.batch.spool import Spool
+from lading.batch.survey import look_at
 from lading.bundle import Bundle
 from lading.errors import BatchChanged
 from lading.runtime.python.host import DEFAULT_HOST, PythonHost
@@ -24,9 +29,13 @@ class BatchCheck(msgspec.Struct, frozen=True):
     rescored: int
 
 
-def check_output(folder: Path) -> BatchCheck:
-    """Check the files of a run against its manifest. Raises `BatchChanged` for the first that differs."""
-    manifest = read_manifest(folder)
+def check_output(output: Path | str) -> BatchCheck:
+    """Check the files of a run against its manifest; each byte is read, also in a bucket.
+
+    Raises `BatchChanged` for the first that differs.
+    """
+    place = open_place(output)
+    manifest = read_manifest(place)
     names = {MANIFEST}
     rows = 0
     files = 0
@@ -34,28 +43,28 @@ def check_output(folder: Path) -> BatchCheck:
         rows += part.rows
         for written in (part.output, part.rejected):
             if written is not None:
-                _check_file(folder, written)
+                _check_file(place, written)
                 names.add(written.name)
                 files += 1
         kept = sum(written.rows for written in (part.output, part.rejected) if written is not None)
-        if kept != part.rows:
+        if kept != (chosen := part.rows - part.left_out):
             raise BatchChanged(
-                f"part of `{part.file}`", expected=f"{part.rows:,} rows in its files", found=f"{kept:,}"
+                f"part of `{part.file}`", expected=f"{chosen:,} rows in its files", found=f"{kept:,}"
             )
-    if rows != manifest.rows or rows != manifest.scored + manifest.rejected:
-        raise BatchChanged(f"`{folder}`", expected=f"{manifest.rows:,} rows in parts", found=f"{rows:,}")
+    if rows != manifest.rows or rows != manifest.scored + manifest.rejected + manifest.left_out:
+        raise BatchChanged(f"`{place.where}`", expected=f"{manifest.rows:,} rows in parts", found=f"{rows:,}")
     # A part too many would be read as well by everything that reads a folder.
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in names and not name.startswith(f"{STATE}/"):
-            raise BatchChanged(f"`{folder}`", expected="the files of its manifest", found=f"`{name}` as well")
+    for name in place.files():
+        if name not in names:
+            where = f"`{place.where}`"
+            raise BatchChanged(where, expected="the files of its manifest", found=f"`{name}` as well")
     return BatchCheck(manifest, files, 0)
 
 
 def check_against(
-    folder: Path,
+    output: Path | str,
     bundle: Bundle,
-    paths: Sequence[Path],
+    paths: Sequence[Path | str],
     scratch: Path,
     *,
     again: int = 0,
@@ -65,12 +74,17 @@ def check_against(
 
     Raises `BatchChanged` for other inputs, another bundle, or a part whose bytes come out otherwise.
     """
-    check = check_output(folder)
+    check = check_output(output)
     manifest = check.manifest
     if bundle.digest != manifest.bundle:
         raise BatchChanged("the bundle", expected=manifest.bundle, found=bundle.digest)
-    inputs = find_inputs(paths)
-    plan = make_plan(inputs.files, bundle.digest, manifest.model, bundle.manifest.signature, manifest.keep)
+    with closing(Spool()) as spool:
+        inputs = find_inputs(paths, spool.connect)
+        files, spans = look_at(inputs.files, spool, lambda _: None)
+    signature = bundle.manifest.signature
+    plan = make_plan(
+        files, bundle.digest, manifest.model, signature, manifest.keep, manifest.where, spans=spans
+    )
     if plan.identity != manifest.plan:
         raise BatchChanged("the inputs", expected="those of the manifest", found="others, or other ranges")
     if not again:
@@ -91,9 +105,9 @@ def check_against(
     return msgspec.structs.replace(check, rescored=len(chosen))
 
 
-def _check_file(folder: Path, written: Written) -> None:
-    path = folder / written.name
-    if not path.is_file():
+def _check_file(place: Place, written: Written) -> None:
+    measured = place.measure(written.name)
+    if measured is None:
         raise BatchChanged(f"`{written.name}`", expected="a file", found="none")
-    if path.stat().st_size != written.size_bytes or sha256_of(path) != written.sha256:
+    if measured != (written.size_bytes, written.sha256):
         raise BatchChanged(f"`{written.name}`", expected="the bytes of the manifest", found="others")

@@ -1,31 +1,32 @@
-"""The folder of a run: what it will do, what is done, and the one manifest that makes it whole.
+"""What a run will do, what is done, and the one manifest that makes it whole.
 
-Below ``.lading`` are the plan, the parts that are done and a record of each; a finished run has moved its
-parts beside ``manifest.json``. Whatever is killed in between is continued by the next run.
+Below ``.lading`` are the plan, the parts that are done and a record of each; a finished run has brought its
+parts beside ``manifest.json``. Whatever is killed in between is continued by the next run. Where files are
+stored, and how they come there, is a `Place`'s to know.
 """
 
 from __future__ import annotations
 
-import os
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from lading.batch.inputs import sha256_of
+from lading.batch.places import MANIFEST, RECORDS, STATE, Place
+from lading.batch.places.open import open_place
 from lading.batch.plan import Plan
 from lading.batch.scoring import Done, Written
-from lading.blobs.locks import file_lock_if_free
-from lading.errors import BatchChanged, DestinationExists
+from lading.errors import BatchChanged
 from lading.runs import RunInput
 
-MANIFEST = "manifest.json"
-STATE = ".lading"
-_PLAN = "plan.json"
+_PLAN = f"{STATE}/plan.json"
+_T = TypeVar("_T")
 
 
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A range of a file and the files that it became; None if they would have no rows."""
 
     file: str
@@ -33,77 +34,65 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rows: int
     output: Written | None
     rejected: Written | None
+    left_out: int = 0
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A whole run. The same inputs and the same bundle make the same bytes of it, on any day."""
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """A whole run. The same inputs and the same bundle make the same bytes of it, on any day.
+
+    ``left_out`` are the rows that ``where`` has left out. Without it both are absent, as in older manifests.
+    """
 
     format: int
     bundle: str
     model: str
     plan: str
     keep: tuple[str, ...]
+    where: str = ""
     rows: int
     scored: int
     rejected: int
+    left_out: int = 0
     reasons: tuple[tuple[str, int], ...]
     inputs: tuple[RunInput, ...]
     parts: tuple[Part, ...]
 
 
 class Ledger:
-    """What is known of a run in its folder. Use it only while `holding` it."""
+    """What is known of a run in its place. Use it only while `holding` it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.parts = folder / STATE / "parts"
-        self._state = folder / STATE
-        self._done = folder / STATE / "done"
+    def __init__(self, output: Path | str) -> None:
+        self._place = open_place(output)
+
+    @property
+    def parts(self) -> Path | str:
+        """Where parts are written to before they are published."""
+        return self._place.parts
 
     @contextmanager
     def holding(self) -> Iterator[None]:
-        """Keep other runs out of the folder.
+        """Keep other runs out of the place.
 
-        Raises `DestinationExists` if one is at work there, or if the folder holds something else.
+        Raises `OutputInUse` if one is at work there, `DestinationExists` if the place holds something else.
         """
-        self._check_ours()
-        self._done.mkdir(parents=True, exist_ok=True)
-        self.parts.mkdir(parents=True, exist_ok=True)
-        with file_lock_if_free(self._state / "lock") as lock:
-            if lock is None:
-                where = f"output `{self.folder}`"
-                hint = "wait for it, or write to another folder"
-                raise DestinationExists(
-                    where, expected="no other run", found="one that is at work", hint=hint
-                )
+        with self._place.holding():
             yield
 
-    def _remove_scratch(self) -> None:
-        """Remove what a run that was killed had not finished."""
-        for folder in (self._state, self._done, self.parts, self.parts / "rejected"):
-            for path in folder.glob(".*"):
-                path.unlink(missing_ok=True)
-
-    def _check_ours(self) -> None:
-        if self.folder.is_dir():
-            others = [path.name for path in self.folder.iterdir()]
-            if others and STATE not in others and MANIFEST not in others:
-                where, actual = f"output `{self.folder}`", f"`{min(others)}`"
-                raise DestinationExists(where, expected="an empty folder, or that of a run", found=actual)
-        elif self.folder.exists():
-            raise DestinationExists(f"output `{self.folder}`", expected="a folder", found="a file")
+    def begun(self) -> Plan | None:
+        """Return the plan of the run that was begun there, if there is one; also while not `holding` it."""
+        data = self._place.read(_PLAN)
+        return None if data is None else self._decoded(_PLAN, data, Plan)
 
     def begin(self, plan: Plan) -> None:
         """Write the plan down, or hold it to the one that was begun. Raises `BatchChanged` if they differ."""
-        path = self._state / _PLAN
-        if not path.exists():
-            write_whole(path, msgspec.json.format(msgspec.json.encode(plan), indent=2))
+        data = msgspec.json.format(msgspec.json.encode(plan), indent=2)
+        if self._place.create(_PLAN, data):
             return
         # By what decides the output: inputs may have been moved since.
-        begun = msgspec.json.decode(path.read_bytes(), type=Plan)
-        if begun.identity != plan.identity:
+        begun = self.begun()
+        if begun is not None and begun.identity != plan.identity:
             raise BatchChanged(
-                f"output `{self.folder}`",
+                f"output `{self._place.where}`",
                 expected="the run that was begun there",
                 found=_difference(begun, plan),
                 hint="restore what was changed, or write to another folder",
@@ -113,56 +102,70 @@ class Ledger:
         """Return what is done, by part. Raises `BatchChanged` if its files are not those of the ledger."""
         known = {task.part for task in plan.tasks}
         done: dict[str, Done] = {}
-        # Every byte is read again: what goes on after a crash has to know what the crash has left.
-        for path in sorted(self._done.glob("*.json")):
-            record = msgspec.json.decode(path.read_bytes(), type=Done)
+        for name in self._place.records():
+            where = self._place.named(name)
+            record = self._decoded(name, self._place.read(name) or b"", Done)
             if record.part not in known:
-                raise BatchChanged(f"`{path}`", expected="a part of this run", found=f"`{record.part}`")
+                raise BatchChanged(f"`{where}`", expected="a part of this run", found=f"`{record.part}`")
             for written in (record.output, record.aside):
                 if written is not None:
-                    self._check(written, path)
+                    self._check(written, where)
             done[record.part] = record
+        # Whatever reads the folder would read it as well.
+        for name in self._place.files():
+            part = name.removeprefix("rejected/")
+            if part.startswith("part-") and part not in known:
+                expected = "the parts of this run"
+                raise BatchChanged(
+                    f"output `{self._place.where}`", expected=expected, found=f"`{name}` as well"
+                )
         return done
 
-    def _check(self, written: Written, record: Path) -> None:
-        path = self.place(written)
-        hint = f"remove `{record}`, and the part is scored again"
-        if path is None:
-            raise BatchChanged(f"part `{written.name}`", expected="its file", found="none", hint=hint)
-        if path.stat().st_size != written.size_bytes or sha256_of(path) != written.sha256:
-            actual = "other bytes"
-            where = f"part `{written.name}`"
-            raise BatchChanged(where, expected="the bytes that were written", found=actual, hint=hint)
+    def _decoded(self, name: str, data: bytes, kind: type[_T]) -> _T:
+        try:
+            return msgspec.json.decode(data, type=kind)
+        except msgspec.MsgspecError as error:
+            where, hint = f"`{self._place.named(name)}`", "remove it, and what it stands for is made again"
+            raise BatchChanged(where, expected="what a run wrote", found=str(error), hint=hint) from None
 
-    def place(self, written: Written) -> Path | None:
-        """Return where a file is: with the finished ones, still below the state, or nowhere."""
-        places = (self.folder / written.name, self.parts / written.name)
-        return next((path for path in places if path.is_file()), None)
+    def _check(self, written: Written, record: str) -> None:
+        where, hint = f"part `{written.name}`", f"remove `{record}`, and the part is scored again"
+        agrees = self._place.compare(written)
+        if agrees is None:
+            raise BatchChanged(where, expected="its file", found="none", hint=hint)
+        if not agrees:
+            expected, actual = "the bytes that were written", "other bytes"
+            raise BatchChanged(where, expected=expected, found=actual, hint=hint)
 
     def record(self, done: Done) -> None:
-        """Write down that a part is done; its files are on the disk already."""
-        write_whole(self._done / f"{done.part}.json", msgspec.json.encode(done))
+        """Write down that a part is done; its files exist already."""
+        self._place.confirm()
+        self._place.write(f"{RECORDS}/{done.part}.json", msgspec.json.encode(done))
 
     def finished(self) -> Manifest | None:
         """Return the manifest of a finished run."""
-        path = self.folder / MANIFEST
-        return read_manifest(self.folder) if path.exists() else None
+        if self._place.read(MANIFEST) is None:
+            return None
+        self._place.settle()
+        return read_manifest(self._place)
+
+    def manifest_sha256(self) -> str:
+        """Return the SHA-256 of the manifest of a finished run."""
+        return hashlib.sha256(self._place.read(MANIFEST) or b"").hexdigest()
 
     def publish(self, plan: Plan, done: Sequence[Done]) -> Manifest:
-        """Move all parts to where readers look, and commit them by writing the manifest."""
-        # Killed here, the next run finds parts in either place, and moves the rest.
+        """Bring all parts to where readers look, and commit them by writing the manifest."""
         manifest = make_manifest(plan, done)
-        for each in done:
-            for written in (each.output, each.aside):
-                if written is not None and not (self.folder / written.name).is_file():
-                    (self.folder / written.name).parent.mkdir(exist_ok=True)
-                    (self.parts / written.name).rename(self.folder / written.name)
-        for folder in (self.folder, self.folder / "rejected"):
-            if folder.is_dir():
-                sync_folder(folder)
+        self._place.publish(
+            [written for each in done for written in (each.output, each.aside) if written is not None]
+        )
+        self._place.confirm()
         data = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-        # Made where nobody looks: of a run that is killed here nothing is left beside its parts.
-        write_whole(self.folder / MANIFEST, data, self._state)
+        # Only one is ever committed. That of another run which had this lock is the same, byte for byte.
+        if not self._place.create(MANIFEST, data) and self._place.read(MANIFEST) != data:
+            where = f"`{self._place.named(MANIFEST)}`"
+            raise BatchChanged(where, expected="none, or that of this run", found="another")
+        self._place.settle()
         return manifest
 
 
@@ -170,11 +173,12 @@ def make_manifest(plan: Plan, done: Sequence[Done]) -> Manifest:
     """Return what the manifest of a run says."""
     by_part = {each.part: each for each in done}
     parts, reasons = [], dict[str, int]()
-    totals = {file.name: [0, 0, 0] for file in plan.files}
+    totals = {file.name: [0, 0, 0, 0] for file in plan.files}
     for task in plan.tasks:
         each, file = by_part[task.part], plan.files[task.file]
-        parts.append(Part(file.name, task.span.first_row, each.rows, each.output, each.aside))
-        for at, count in enumerate((each.rows, each.scored, each.rejected)):
+        output, aside = _as_published(each.output), _as_published(each.aside)
+        parts.append(Part(file.name, task.span.first_row, each.rows, output, aside, each.left_out))
+        for at, count in enumerate((each.rows, each.scored, each.rejected, each.left_out)):
             totals[file.name][at] += count
         for reason, count in each.reasons:
             reasons[reason] = reasons.get(reason, 0) + count
@@ -185,49 +189,33 @@ def make_manifest(plan: Plan, done: Sequence[Done]) -> Manifest:
         model=plan.model,
         plan=plan.identity,
         keep=plan.keep,
+        where=plan.where,
         rows=sum(source.rows for source in inputs),
         scored=sum(source.scored for source in inputs),
         rejected=sum(source.rejected for source in inputs),
+        left_out=sum(source.left_out for source in inputs),
         reasons=tuple(sorted(reasons.items(), key=lambda each: (-each[1], each[0]))[:20]),
         inputs=inputs,
         parts=tuple(parts),
     )
 
 
-def read_manifest(folder: Path) -> Manifest:
+def _as_published(written: Written | None) -> Written | None:
+    # What one bucket calls the bytes is no part of what they are.
+    return None if written is None else msgspec.structs.replace(written, etag="")
+
+
+def read_manifest(place: Place) -> Manifest:
     """Return the manifest of a finished run. Raises `BatchChanged` if it is not what lading writes."""
-    path = folder / MANIFEST
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except FileNotFoundError:
+    data = place.read(MANIFEST)
+    if data is None:
         hint = "a run that has not ended has none; `lading batch run` goes on with it"
-        raise BatchChanged(f"`{folder}`", expected=f"`{MANIFEST}`", found="none", hint=hint) from None
-    except msgspec.MsgspecError as error:
-        raise BatchChanged(f"`{path}`", expected="the manifest of a run", found=str(error)) from None
-
-
-def write_whole(path: Path, data: bytes, scratch_folder: Path | None = None) -> None:
-    """Write a file so that after a crash it exists as a whole, or not at all.
-
-    It is made in `scratch_folder`, which is its own folder without one.
-    """
-    scratch = (scratch_folder or path.parent) / f".{path.name}.{os.getpid()}"
-    with scratch.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Bring the names in a folder to the disk."""
-    # A file that is on the disk may still have no name there.
-    handle = os.open(path, os.O_RDONLY)
+        raise BatchChanged(f"`{place.where}`", expected=f"`{MANIFEST}`", found="none", hint=hint)
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        return msgspec.json.decode(data, type=Manifest)
+    except msgspec.MsgspecError as error:
+        where = f"`{place.named(MANIFEST)}`"
+        raise BatchChanged(where, expected="the manifest of a run", found=str(error)) from None
 
 
 def _difference(begun: Plan, plan: Plan) -> str:
@@ -235,6 +223,8 @@ def _difference(begun: Plan, plan: Plan) -> str:
         return f"another bundle, {plan.bundle[:19]}…"
     if begun.keep != plan.keep:
         return "other columns with `--keep`"
+    if begun.where != plan.where:
+        return f"`--where {plan.where}`" if plan.where else "no `--where`"
     before = {file.name: file.sha256 for file in begun.files}
     now = {file.name: file.sha256 for file in plan.files}
     for name in sorted({*before, *now}):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -29,13 +29,14 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     span: Span
 
 
-class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """A run: the bundle by its digest, what is written of each row, the files and their ranges."""
 
     format: int
     bundle: str
     model: str
     keep: tuple[str, ...]
+    where: str = ""
     chunk_rows: int
     files: tuple[InputFile, ...]
     tasks: tuple[Task, ...]
@@ -45,24 +46,37 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         """A digest of all that decides what is written; the folder of the files is no part of it."""
         files = [(file.name, file.sha256) for file in self.files]
         known = (self.format, self.bundle, self.keep, self.chunk_rows, files, self.tasks)
-        return hashlib.sha256(msgspec.json.encode(known)).hexdigest()
+        # Absent without one: plans of before there was any keep their identity.
+        chosen = (self.where,) if self.where else ()
+        return hashlib.sha256(msgspec.json.encode((*known, *chosen))).hexdigest()
 
 
 def make_plan(
-    files: Sequence[InputFile], bundle: str, model: str, signature: Signature, keep: Sequence[str]
+    files: Sequence[InputFile],
+    bundle: str,
+    model: str,
+    signature: Signature,
+    keep: Sequence[str],
+    where: str = "",
+    *,
+    spans: Mapping[str, Sequence[Span]] | None = None,
 ) -> Plan:
-    """Divide the files into ranges. Raises `BodyInvalid` for a file that cannot be read at all."""
+    """Divide the files into ranges, which are in `spans` by path if they were looked at before.
+
+    Raises `BodyInvalid` for a file that cannot be read at all.
+    """
     rows = chunk_rows(signature.inputs)
     # Numbered through all files: the names of parts then sort as the rows do.
     tasks: list[Task] = []
     for at, file in enumerate(files):
-        for span in _spans(file):
-            tasks.append(Task(_part_name(len(tasks), bundle, file, span, keep, rows), at, span))
+        for span in spans[file.path] if spans is not None else spans_of(file):
+            tasks.append(Task(_part_name(len(tasks), bundle, file, span, keep, where, rows), at, span))
     return Plan(
         format=FORMAT,
         bundle=bundle,
         model=model,
         keep=tuple(keep),
+        where=where,
         chunk_rows=rows,
         files=tuple(files),
         tasks=tuple(tasks),
@@ -78,10 +92,12 @@ def chunk_rows(tensors: Sequence[Tensor]) -> int:
         for dimension in tensor.shape[1:]:
             values *= dimension if isinstance(dimension, int) else _OPEN_SIZE
         size += values * _ITEM_BYTES
-    return max(1, min(_MOST_CHUNK_ROWS, _CHUNK_BYTES // max(1, size)))
+    rows = max(1, min(_MOST_CHUNK_ROWS, _CHUNK_BYTES // max(1, size)))
+    # A power of two, as chunks are: others would be divided further, by where a reader makes a pause.
+    return 1 << (rows.bit_length() - 1)
 
 
-def _spans(file: InputFile) -> Iterator[Span]:
+def spans_of(file: InputFile) -> Iterator[Span]:
     """Iterate over the ranges of a file; one without rows has none."""
     groups = open_table(file).groups()
     if groups is None:  # Where a row begins is known only after those before it.
@@ -96,8 +112,11 @@ def _spans(file: InputFile) -> Iterator[Span]:
             first_row, first_group, rows = first_row + rows, at + 1, 0
 
 
-def _part_name(number: int, bundle: str, file: InputFile, span: Span, keep: Sequence[str], rows: int) -> str:
+def _part_name(
+    number: int, bundle: str, file: InputFile, span: Span, keep: Sequence[str], where: str, rows: int
+) -> str:
     content = (FORMAT, bundle, file.name, file.sha256, span, tuple(keep), rows)
-    digest = hashlib.sha256(msgspec.json.encode(content)).hexdigest()
+    chosen = (where,) if where else ()
+    digest = hashlib.sha256(msgspec.json.encode((*content, *chosen))).hexdigest()
     # Sorted by name, parts are in the order of the rows.
     return f"part-{number:06}-{digest[:32]}.parquet"

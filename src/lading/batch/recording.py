@@ -20,10 +20,14 @@ import msgspec
 from lading.batch.ledger import Manifest
 from lading.batch.plan import Plan
 from lading.batch.scoring import Done
+from lading.batch.traffic import window_of
 from lading.errors import LadingError, RegistryUnavailable
+from lading.profile.encoding import encode
 from lading.runs import BatchFacts, ColumnDrift, Run
 
 if TYPE_CHECKING:
+    from lading.bundle import Bundle
+    from lading.registry.monitoring import Monitoring
     from lading.registry.runs import Runs
 
 _EVERY_S = 5.0
@@ -50,7 +54,9 @@ class Recorder:
         host: str = "",
         every_s: float = _EVERY_S,
         progress: Progress | None = None,
+        monitoring: Monitoring | None = None,
     ) -> None:
+        self._monitoring = monitoring
         self._runs, self._actor, self._host, self._every_s = runs, actor, host, every_s
         self._progress = progress
         self._run: Run | None = None
@@ -77,6 +83,7 @@ class Recorder:
                 engine=engine,
                 output=str(output),
                 plan=plan.identity,
+                where=plan.where,
                 files=len(plan.files),
                 parts=len(plan.tasks),
             ),
@@ -116,6 +123,7 @@ class Recorder:
             rows=facts.rows + rows,
             scored=facts.scored + sum(each.scored for each in parts),
             rejected=facts.rejected + sum(each.rejected for each in parts),
+            left_out=facts.left_out + sum(each.left_out for each in parts),
             reasons=tuple(self._reasons.most_common(_MOST_REASONS)),
             rows_per_s=self._rows_now / passed if passed else 0.0,
         )
@@ -129,6 +137,20 @@ class Recorder:
     def published(self, manifest: Manifest, digest: str) -> None:
         """Record what was published, and of the SHA-256 of its manifest."""
         self._change_facts(manifest=digest, reasons=manifest.reasons, inputs=manifest.inputs[:_MOST_INPUTS])
+
+    def counted(self, bundle: Bundle, plan: Plan, done: Sequence[Done], seconds: float) -> None:
+        """Have the model's monitoring count the rows of a run, once however often it is reported."""
+        assert self._run is not None
+        window = window_of(bundle, plan, done, identity=self._run.id, now=time.time(), seconds=seconds)
+        if window is None or bundle.profile is None or self._monitoring is None:
+            return
+        try:
+            # Before the window: nobody ever reads one whose profile is missing.
+            self._monitoring.add_profile(window.profile, encode(bundle.profile))
+            self._monitoring.add_windows([window])
+        except RegistryUnavailable as error:
+            log.warning("not counted: %s", error)
+            self.missed = error
 
     def _report_until(self, ended: threading.Event) -> None:
         self._save()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,14 @@ import pyarrow.parquet
 from lading.batch.casting import Caster
 from lading.batch.inputs import sha256_of
 from lading.batch.plan import Plan, Task
+from lading.batch.spool import Spool
 from lading.batch.tables import Rejected, Rows, open_table
+from lading.batch.where import Where
+from lading.batch.whole_chunks import WholeChunks
+from lading.blobs.os_errors import destination_errors
 from lading.bundle import Bundle
 from lading.bundle.requests import request_signature
-from lading.errors import ShapeRefused, UsageError
+from lading.errors import UsageError
 from lading.input_checks.compiled import Checks
 from lading.input_checks.stated_rules import compilable, rules_of
 from lading.log_frames import field_names
@@ -42,16 +47,20 @@ _DELTAS = (pa.int64(), pa.int32(), pa.uint64(), pa.uint32())
 _ALIKE = ("no value", "NaN", "a text", "an infinity", "a number beyond float64")
 
 
-class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of the output: its name below the folder, its rows, and its bytes."""
+class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A file of the output: its name below the folder, its rows, and its bytes.
+
+    ``etag`` is what a bucket calls the bytes, until they are published.
+    """
 
     name: str
     rows: int
     size_bytes: int
     sha256: str
+    etag: str = ""
 
 
-class Done(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Done(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """A task that is scored: ``rows`` were read, of which ``scored`` fit; files are None without rows.
 
     ``counts`` are of the rows that fit, in the cells of the bundle's profile, and ``failed`` says of each
@@ -67,6 +76,7 @@ class Done(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     reasons: tuple[tuple[str, int], ...]
     counts: tuple[tuple[int, ...], ...]
     failed: tuple[tuple[str, int], ...]
+    left_out: int = 0
 
 
 class Scorer:
@@ -75,6 +85,8 @@ class Scorer:
     def __init__(self, bundle: Bundle, plan: Plan, python: PythonHost = DEFAULT_HOST) -> None:
         """Open the model and replay its golden samples. Raises `GoldenMismatch` and what loading raises."""
         self._plan = plan
+        self._spool = Spool()
+        self._where = Where(plan.where) if plan.where else None
         self._signature = bundle.manifest.signature
         self._caster = Caster(request_signature(bundle.manifest, bundle.samples()))
         self._profile = bundle.profile
@@ -87,26 +99,48 @@ class Scorer:
         self._runtime = load_runtime(bundle, threads=1, python=python)
         replay(self._runtime, bundle)
 
-    def score(self, task: Task, folder: Path) -> Done:
-        """Score a range and write its part, and what was set aside, below `folder`.
+    def score(self, task: Task, folder: Path | str) -> Done:
+        """Score a range and write its part, and what was set aside, below `folder`, or a URL in a bucket.
 
-        Under their own names only once they are whole. Raises `BodyInvalid` for a file that breaks off and
-        `RunError` if the model fails.
+        Under their own names only once they are whole. Raises `BodyInvalid` for a file that breaks off,
+        `BatchChanged` for an object that was replaced, and `RunError` if the model fails.
         """
-        file = self._plan.files[task.file]
+        if not isinstance(folder, str):
+            return self._score(task, folder)
+        with self._spool.scratch() as scratch:
+            done = self._score(task, scratch)
+            return msgspec.structs.replace(
+                done,
+                output=self._sent(done.output, scratch, folder),
+                aside=self._sent(done.aside, scratch, folder),
+            )
+
+    def _sent(self, written: Written | None, scratch: Path, url: str) -> Written | None:
+        if written is None:
+            return None
+        digest = f"sha256:{written.sha256}"
+        # Sent twice, by whomever, it is the same object: its name follows from its content.
+        etag = self._spool.connect().upload(scratch / written.name, f"{url}/{written.name}", digest)
+        return msgspec.structs.replace(written, etag=etag)
+
+    def _score(self, task: Task, folder: Path) -> Done:
+        file = self._spool.fetch(self._plan.files[task.file])
         table = open_table(file)
         columns = self._caster.columns(table.schema(), f"input `{file.name}`")
-        wanted = [*dict.fromkeys([*columns, *self._plan.keep])]
+        chosen_by = self._where.columns if self._where is not None else ()
+        wanted = [*dict.fromkeys([*columns, *self._plan.keep, *chosen_by])]
         counts = None if self._profile is None else LiveCounts(self._profile, self._signature)
         output = _PartFile(folder / task.part)
         aside = _PartFile(folder / "rejected" / task.part)
         # Rows wait for whole chunks: where a reader divides a file must not decide what runs together.
-        waiting = _Waiting(self._plan.chunk_rows)
+        waiting = WholeChunks(self._plan.chunk_rows)
         failed = np.zeros(len(self._checks.rules), np.int64)
         reasons: dict[str, int] = {}
-        rows = 0
+        rows = left_out = 0
         try:
-            for read in table.read(task.span, wanted):
+            for whole in table.read(task.span, wanted):
+                read = whole if self._where is None else self._where.choose(whole)
+                left_out += len(whole.numbers) - len(read.numbers)
                 fitting = self._caster.cast(read)
                 rows += len(fitting.kept) + len(fitting.rejected)
                 _set_aside(aside, fitting.rejected, reasons)
@@ -119,9 +153,10 @@ class Scorer:
                 self._run(inputs, others, output, counts)
             return Done(
                 part=task.part,
-                rows=rows,
+                rows=rows + left_out,
                 scored=output.rows,
                 rejected=aside.rows,
+                left_out=left_out,
                 output=output.close(task.part),
                 aside=aside.close(f"rejected/{task.part}"),
                 reasons=tuple(sorted(reasons.items(), key=lambda each: (-each[1], each[0]))[:20]),
@@ -155,7 +190,8 @@ class Scorer:
         return self._runtime.run_whole({name: np.ascontiguousarray(inputs[name]) for name in inputs})
 
     def close(self) -> None:
-        """Release the model."""
+        """Release the model, and the copies of objects that were read."""
+        self._spool.close()
         self._runtime.close()
 
 
@@ -239,53 +275,6 @@ def _kind_of(reason: str) -> str:
     return reason if actual in _ALIKE else expected
 
 
-class _Waiting:
-    """Rows that wait until there are enough for whole chunks, so that chunks do not depend on the reading."""
-
-    def __init__(self, rows: int) -> None:
-        self._rows = rows
-        self._inputs: list[Mapping[str, Array]] = []
-        self._others: list[pa.RecordBatch] = []
-        self._count = 0
-
-    def add(
-        self, inputs: Mapping[str, Array], others: pa.RecordBatch
-    ) -> Iterator[tuple[dict[str, Array], pa.RecordBatch]]:
-        """Take rows; iterate over whole chunks."""
-        if len(others):
-            self._inputs.append(inputs)
-            self._others.append(others)
-            self._count += len(others)
-        whole = self._count - self._count % self._rows
-        if whole:
-            yield from self._taken(whole)
-
-    def rest(self) -> Iterator[tuple[dict[str, Array], pa.RecordBatch]]:
-        """Iterate over what is left at the end."""
-        if self._count:
-            yield from self._taken(self._count)
-
-    def _taken(self, count: int) -> Iterator[tuple[dict[str, Array], pa.RecordBatch]]:
-        inputs = {name: _joined([part[name] for part in self._inputs]) for name in self._inputs[0]}
-        others = self._others[0] if len(self._others) == 1 else _one_batch(self._others)
-        left = self._count - count
-        self._inputs = [{name: array[count:] for name, array in inputs.items()}] if left else []
-        self._others = [others.slice(count)] if left else []
-        self._count = left
-        yield {name: array[:count] for name, array in inputs.items()}, others.slice(0, count)
-
-
-def _joined(arrays: Sequence[Array]) -> Array:
-    sizes = {array.shape[1:] for array in arrays}
-    if len(sizes) > 1:
-        raise ShapeRefused("rows of a file", expected="one size in all rows", found="several sizes")
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-
-
-def _one_batch(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
-
-
 def _encodings(schema: pa.Schema) -> dict[str, Any]:
     """Return how columns are written: six times as fast as with pyarrow's defaults, and smaller."""
     # A dictionary of numbers that hardly ever occur twice is made, and thrown away again.
@@ -312,7 +301,12 @@ class _PartFile:
         self._waiting.append(batch)
         self._waiting_rows += len(batch)
         if self._waiting_rows >= _GROUP_ROWS:
-            self._flush(_GROUP_ROWS * (self._waiting_rows // _GROUP_ROWS))
+            with self._writing():
+                self._flush(_GROUP_ROWS * (self._waiting_rows // _GROUP_ROWS))
+
+    def _writing(self) -> AbstractContextManager[None]:
+        # Said here: in a process of an engine, an error that is none of lading's would end it.
+        return destination_errors(f"output `{self._path.parent}`")
 
     def _flush(self, count: int) -> None:
         # Schemas are equal: columns are always those of the signature and of `--keep`.
@@ -330,6 +324,10 @@ class _PartFile:
         """Bring the file under its name; return None if it has no rows."""
         if not self.rows:
             return None
+        with self._writing():
+            return self._finish(name)
+
+    def _finish(self, name: str) -> Written:
         if self._waiting_rows or self._writer is None:
             self._flush(self._waiting_rows)
         assert self._writer is not None
@@ -345,6 +343,7 @@ class _PartFile:
     def discard(self) -> None:
         """Remove what was not finished."""
         if self._writer is not None:
-            self._writer.close()
+            with suppress(OSError):  # On a full disk its end cannot be written either.
+                self._writer.close()
             self._writer = None
         self._scratch.unlink(missing_ok=True)

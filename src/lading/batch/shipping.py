@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lading.batch.inputs import InputFile
+from lading.batch.objects import is_url
 from lading.batch.plan import Task
 from lading.batch.scoring import Done
 from lading.batch.work import Work
@@ -40,7 +41,7 @@ class Shipment:
     """
 
     work: Work
-    mark: Path
+    mark: Path | None
     libraries: Mapping[str, str]
 
 
@@ -134,11 +135,16 @@ def unpacked(digest: str, fetch: Callable[[], BinaryIO], cache: Path | None = No
 
 
 @contextmanager
-def shared_mark(parts: Path) -> Iterator[Path]:
+def shared_mark(parts: Path | str) -> Iterator[Path | None]:
     """Leave a file beside the folder of the parts while a run lasts, by which other machines know it.
 
-    A path alone does not tell: a machine may have a folder of that name for itself.
+    A path alone does not tell: a machine may have a folder of that name for itself. What is in a bucket is
+    the same from everywhere, and needs none.
     """
+    if is_url(parts):
+        yield None
+        return
+    parts = Path(parts)
     mark = parts.parent / f".shared-{secrets.token_hex(16)}"
     with destination_errors(f"output `{parts}`"):
         mark.touch()
@@ -148,15 +154,17 @@ def shared_mark(parts: Path) -> Iterator[Path]:
         mark.unlink(missing_ok=True)
 
 
-def check_shared(mark: Path) -> None:
+def check_shared(mark: Path | None) -> None:
     """Raise `NotSupported` if this machine does not see the folder that the run writes to."""
-    if not mark.exists():
+    if mark is not None and not mark.exists():
         where = f"output `{mark.parent.parent}` on `{machine()}`"
         raise NotSupported(where, expected="the folder of the run", found="another, or none", hint=_SHARED)
 
 
 def check_input(file: InputFile) -> None:
     """Raise `NotSupported` if this machine does not see an input file as it was when the run was planned."""
+    if is_url(file.path):
+        return  # It is read by its ETag, and refused if it is another by then.
     with contextlib.suppress(FileNotFoundError):
         # The size, not the time: file systems of a network may round times, and the driver checks them.
         if Path(file.path).stat().st_size == file.size_bytes:

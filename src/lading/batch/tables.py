@@ -5,9 +5,8 @@ Knows no signature: which columns are read, and what their values must be, is sa
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -20,12 +19,17 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from lading.batch.inputs import InputFile
+from lading.batch.text_files import END, WithEnd, check_text, read_header, without_mark
 from lading.errors import BodyInvalid
 
 BATCH_ROWS = 65_536
 _BLOCK_BYTES = 8 * 2**20
-_LONGEST_HEADER = 64 * 2**20
+_LONGEST_LINE = 256 * 2**20
 _LONGEST_SHOWN = 2000
+_BATCH_CELLS = 4 * 2**20
+
+# A stream that breaks off within a packed file is an error of `zlib`, which is no `OSError`.
+_BROKEN = (pa.ArrowException, OSError, EOFError, ValueError, zlib.error)
 
 
 class Span(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,7 +84,7 @@ def open_table(file: InputFile) -> Table:
     kind: Any = {"parquet": _Parquet, "arrow": _Arrow, "csv": _Csv, "jsonl": _JsonLines}[file.form]
     try:
         return cast("Table", kind(file))
-    except (pa.ArrowException, OSError, EOFError, ValueError) as error:
+    except _BROKEN as error:
         raise broken(file, error) from None
 
 
@@ -107,13 +111,20 @@ class _Parquet:
     def read(self, span: Span, columns: Sequence[str]) -> Iterator[Rows]:
         at = span.first_row
         groups = range(span.first_group, span.end_group or 0)
-        batches = self._opened.iter_batches(BATCH_ROWS, row_groups=groups, columns=list(columns))
         try:
+            batches = self._opened.iter_batches(
+                batch_rows(len(columns)), row_groups=groups, columns=list(columns)
+            )
             for batch in batches:
                 yield Rows(_numbers(at, len(batch)), batch)
                 at += len(batch)
-        except (pa.ArrowException, OSError) as error:
+        except _BROKEN as error:
             raise broken(self._file, error) from None
+
+
+def batch_rows(columns: int) -> int:
+    """Return how many rows are looked at together: fewer of many columns, so that memory has a bound."""
+    return max(16, min(BATCH_ROWS, _BATCH_CELLS // max(1, columns)))
 
 
 class _Arrow:
@@ -143,12 +154,16 @@ class _Arrow:
                 batches: Any = map(self._opened.get_batch, range(span.first_group, span.end_group or 0))
             else:
                 batches = self._opened
+            size = batch_rows(len(columns))
             for batch in batches:
-                for start in range(0, len(batch), BATCH_ROWS):
-                    part = batch.select(list(columns)).slice(start, BATCH_ROWS)
+                wanted = batch.select(list(columns))
+                # Arrow trusts what it maps: lengths that point elsewhere would end the process.
+                wanted.validate(full=True)
+                for start in range(0, len(batch), size):
+                    part = wanted.slice(start, size)
                     yield Rows(_numbers(at, len(part)), part)
                     at += len(part)
-        except (pa.ArrowException, OSError) as error:
+        except _BROKEN as error:
             raise broken(self._file, error) from None
 
 
@@ -157,77 +172,182 @@ class _Csv:
 
     def __init__(self, file: InputFile) -> None:
         self._file = file
-        header = _header(file)
-        self._delimiter = _delimiter(header)
-        # Quotes may hide a delimiter in a name.
-        rows = list(csv.reader(io.StringIO(header, newline=""), delimiter=self._delimiter))
-        self._names = rows[0] if rows else []
-        # Which of two columns is meant cannot be known, whether the model has it or not.
-        repeated = next((name for name in self._names if self._names.count(name) > 1), None)
-        if repeated is not None:
-            raise ValueError(f"column `{repeated}` twice in its first line")
+        with open_bytes(file) as source:
+            check_text(source)
+        with open_bytes(file) as source:
+            self._header = read_header(source)
+        # Of many columns a few rows at a time would cost more than their cells.
+        self._block_bytes = max(_BLOCK_BYTES, min(8 * _BLOCK_BYTES, 64 * self._header.size_bytes))
 
     def groups(self) -> list[int] | None:
         # A file without even a header has no rows.
-        return None if self._names else []
+        return None if self._header.names else []
 
     def schema(self) -> pa.Schema:
         # What a cell holds is not known before it is read.
-        return pa.schema([(name, pa.string()) for name in self._names])
+        return pa.schema([(name, pa.string()) for name in self._header.names])
 
     def read(self, span: Span, columns: Sequence[str]) -> Iterator[Rows]:  # noqa: ARG002 - always the whole
-        refused: list[Rejected] = []
-        if not self._names:
+        if not self._header.names:
             return
+        refused: list[Rejected] = []
+        ended = False
 
         def refuse(row: Any) -> str:
+            nonlocal ended
+            if row.text == END:
+                ended = True
+                return "skip"
             reason = f"expected {row.expected_columns} cells, found {row.actual_columns}"
-            # Rows are numbered from 1, the header among them.
-            refused.append(Rejected(row.number - 2, reason, row.text[:_LONGEST_SHOWN]))
+            # Rows are numbered from 1; the header is read before.
+            refused.append(Rejected(row.number - 1, reason, row.text[:_LONGEST_SHOWN]))
             return "skip"
 
         with open_bytes(self._file) as source:
             try:
-                reader = pyarrow.csv.open_csv(
-                    source,
-                    pyarrow.csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
-                    pyarrow.csv.ParseOptions(
-                        delimiter=self._delimiter, newlines_in_values=True, invalid_row_handler=refuse
-                    ),
-                    pyarrow.csv.ConvertOptions(
-                        column_types=dict.fromkeys(columns, pa.string()),
-                        include_columns=list(columns),
-                        strings_can_be_null=False,
-                    ),
-                )
-                yield from _numbered(reader, refused)
-            except (pa.ArrowException, OSError, EOFError) as error:
-                raise broken(self._file, error) from None
+                reader = self._reader(WithEnd(source, self._header.size_bytes), columns, refuse)
+                for rows in _numbered(reader, refused, columns):
+                    # A file of one column has a cell where others have a line of another width.
+                    if len(self._header.names) == 1 and _ends(rows.batch):
+                        ended = True
+                        rows = _without_last(rows)  # noqa: PLW2901
+                    # Behind the last line is one of no rows; looking at it costs as much as a full one.
+                    if len(rows.batch) or rows.rejected:
+                        yield _as_texts(rows)
+            except (*_BROKEN, RecursionError) as error:
+                raise broken(self._file, _csv_problem(error)) from None
+        if not ended:
+            raise broken(self._file, "a quote that nobody closed")
+
+    def _reader(self, source: WithEnd, columns: Sequence[str], refuse: Any) -> Any:
+        # By their places: columns that nobody reads may have any names, even the same ones.
+        names = self._header.names
+        place_of = {name: at for at, name in enumerate(names)}
+        places = [str(place_of[name]) for name in columns]
+        return pyarrow.csv.open_csv(
+            source,
+            pyarrow.csv.ReadOptions(
+                use_threads=False,
+                block_size=self._block_bytes,
+                column_names=list(map(str, range(len(names)))),
+            ),
+            pyarrow.csv.ParseOptions(
+                delimiter=self._header.delimiter, newlines_in_values=True, invalid_row_handler=refuse
+            ),
+            pyarrow.csv.ConvertOptions(
+                # As bytes: one cell in another encoding must not end the run.
+                column_types=dict.fromkeys(places, pa.binary()),
+                include_columns=places,
+                strings_can_be_null=False,
+            ),
+        )
 
 
-def _numbered(reader: Any, refused: list[Rejected]) -> Iterator[Rows]:
+def _csv_problem(error: BaseException) -> object:
+    # Arrow's sentence names neither the limit nor the usual cause.
+    if "straddling" in str(error):
+        return f"a row of more than {_BLOCK_BYTES // 2**20} MiB, or a quote that nobody closed"
+    return error
+
+
+def _numbered(reader: Any, refused: list[Rejected], columns: Sequence[str]) -> Iterator[Rows]:
     """Iterate over batches with the numbers of their rows, which leave out those of `refused`."""
     at = known = 0
     for batch in reader:
+        named = pa.RecordBatch.from_arrays(batch.columns, list(columns))
         # A line is refused before its batch comes; the reader may have looked on into the next one.
-        numbers, before = [], known
+        numbers, before = list[int](), known
         for _ in range(len(batch)):
             while known < len(refused) and refused[known].row == at:
                 at, known = at + 1, known + 1
             numbers.append(at)
             at += 1
-        yield Rows(pa.array(numbers, pa.int64()), batch, tuple(refused[before:known]), texts=True)
+        yield Rows(pa.array(numbers, pa.int64()), named, tuple(refused[before:known]), texts=True)
     if refused[known:]:
-        yield Rows(pa.array([], pa.int64()), _no_rows(reader.schema), tuple(refused[known:]), texts=True)
+        empty = _no_rows(pa.schema([(name, pa.binary()) for name in columns]))
+        yield Rows(pa.array([], pa.int64()), empty, tuple(refused[known:]), texts=True)
+
+
+def _ends(batch: pa.RecordBatch) -> bool:
+    return bool(len(batch)) and batch.column(0)[-1].as_py() == END.encode()
+
+
+def _without_last(rows: Rows) -> Rows:
+    count = len(rows.batch) - 1
+    return msgspec.structs.replace(
+        rows, numbers=rows.numbers.slice(0, count), batch=rows.batch.slice(0, count)
+    )
+
+
+def _as_texts(rows: Rows) -> Rows:
+    """Return rows with cells that are texts; those with a cell in another encoding are refused."""
+    names, columns, wrong = rows.batch.schema.names, list[pa.Array](), dict[int, str]()
+    for name, column in zip(names, rows.batch.columns, strict=True):
+        try:
+            columns.append(column.cast(pa.string()))
+        except pa.ArrowInvalid:
+            cells = column.to_pylist()
+            for at, cell in enumerate(cells):
+                if not is_utf8(cell):
+                    wrong.setdefault(at, f"column `{name}`: expected a text in UTF-8, found other bytes")
+            columns.append(pa.array([cell.decode("utf-8", "replace") for cell in cells], pa.string()))
+    batch = pa.RecordBatch.from_arrays(columns, names)
+    if not wrong:
+        return msgspec.structs.replace(rows, batch=batch)
+    kept = np.ones(len(batch), bool)
+    kept[list(wrong)] = False
+    refused = [
+        Rejected(rows.numbers[at].as_py(), reason, shown_row(batch, at)) for at, reason in wrong.items()
+    ]
+    mask = pa.array(kept)
+    return msgspec.structs.replace(
+        rows,
+        numbers=rows.numbers.filter(mask),
+        batch=batch.filter(mask),
+        rejected=(*rows.rejected, *refused),
+    )
+
+
+def is_utf8(data: bytes) -> bool:
+    """Return whether bytes are a text."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
 
 
+def shown_row(batch: pa.RecordBatch, at: int) -> str:
+    """Return a row as JSON, as far as it is read, for somebody who has to find out what is wrong with it."""
+    # Each entry takes six characters or more: columns beyond these are never shown.
+    few = range(min(batch.num_columns, _LONGEST_SHOWN // 6 + 1))
+    return shown({batch.schema.names[each]: _shown_value(batch.column(each)[at]) for each in few})
+
+
+def shown(row: Any) -> str:
+    """Return a value as JSON, its beginning if it is long."""
+    text = msgspec.json.encode(row, enc_hook=str).decode("utf-8", "replace")
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
+def _shown_value(value: pa.Scalar) -> Any:
+    try:
+        return value.as_py()
+    except (ValueError, OverflowError):
+        # A text in another encoding, or a time that Python has no date for.
+        buffer = value.as_buffer() if hasattr(value, "as_buffer") else None
+        return buffer.to_pybytes().decode("utf-8", "replace") if buffer is not None else str(value.type)
+
+
 class _JsonLines:
     def __init__(self, file: InputFile) -> None:
         self._file = file
+        with open_bytes(file) as source:
+            check_text(source)
 
     def groups(self) -> list[int] | None:
         return None if self._file.size_bytes else []
@@ -240,31 +360,47 @@ class _JsonLines:
         numbers: list[int] = []
         objects: list[dict[str, Any]] = []
         rejected: list[Rejected] = []
-        at = -1
+        at, size = -1, 0
         try:
             with open_bytes(self._file) as source:
-                for line in source:
-                    if not line.strip():
-                        continue  # Many files end in an empty line.
-                    at += 1
-                    try:
-                        value = decoder.decode(line)
-                    except ValueError as error:
-                        rejected.append(Rejected(at, f"expected JSON, found {error}", _shown(line)))
-                        continue
-                    if not isinstance(value, dict):
-                        rejected.append(Rejected(at, "expected an object, found another value", _shown(line)))
-                        continue
-                    numbers.append(at)
-                    objects.append(value)
+                for line in _lines(source):
+                    at, size = at + 1, size + len(line)
+                    value = _decoded(decoder, line)
+                    if isinstance(value, dict):
+                        numbers.append(at)
+                        objects.append(value)
+                    else:
+                        rejected.append(Rejected(at, str(value), _shown(line)))
                     # An object takes many times the memory of its numbers.
-                    if len(objects) >= BATCH_ROWS // 8:
+                    if len(objects) >= BATCH_ROWS // 8 or size >= _BLOCK_BYTES:
                         yield _rows_of(numbers, objects, rejected)
-                        numbers, objects, rejected = [], [], []
-        except (OSError, EOFError) as error:
+                        numbers, objects, rejected, size = [], [], [], 0
+        except _BROKEN as error:
             raise broken(self._file, error) from None
         if objects or rejected:
             yield _rows_of(numbers, objects, rejected)
+
+
+def _lines(source: Any) -> Iterator[bytes]:
+    """Iterate over the lines that hold something: many files end in an empty one."""
+    line = without_mark(source.readline(_LONGEST_LINE))
+    while line:
+        if len(line) >= _LONGEST_LINE:
+            raise ValueError(f"a line of more than {_LONGEST_LINE // 2**20} MiB")
+        if line.strip():
+            yield line
+        line = source.readline(_LONGEST_LINE)
+
+
+def _decoded(decoder: msgspec.json.Decoder[Any], line: bytes) -> dict[str, Any] | str:
+    """Return a line as an object, or the reason why it is none."""
+    try:
+        value = decoder.decode(line)
+    except RecursionError:
+        return "expected JSON, found too many levels"
+    except ValueError as error:
+        return f"expected JSON, found {error}"
+    return value if isinstance(value, dict) else "expected an object, found another value"
 
 
 def _rows_of(numbers: list[int], objects: list[dict[str, Any]], rejected: list[Rejected]) -> Rows:
@@ -284,18 +420,3 @@ def open_bytes(file: InputFile) -> Any:
     """Open a file of text, unpacked if its name says that it is packed."""
     path = Path(file.path)
     return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
-
-
-def _header(file: InputFile) -> str:
-    """Return the first row of a CSV, which may have line breaks within quotes."""
-    with open_bytes(file) as source:
-        head = bytes(source.readline(_LONGEST_HEADER))
-        while head.count(b'"') % 2 and (more := source.readline(_LONGEST_HEADER)):
-            head += more
-    return head.decode("utf-8-sig")
-
-
-def _delimiter(header: str) -> str:
-    """Return what stands between names most often; a comma if nothing does."""
-    counts = {mark: header.count(mark) for mark in (",", ";", "\t")}
-    return max(counts, key=lambda mark: counts[mark])

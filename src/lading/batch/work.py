@@ -22,15 +22,16 @@ class Refused(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Work:
-    """A bundle by its folder and digest, the plan, and ``parts``: the folder that parts are written to.
+    """A bundle by its folder and digest, the plan, and ``parts``: the folder or URL that parts go to.
 
+    Inputs and parts at ``s3://…`` are reached from any machine, with the credentials that it has itself.
     ``address`` is that of the cluster, for engines that have one; empty, they find it by their own means.
     """
 
     bundle: Path
     digest: str
     plan: Plan
-    parts: Path
+    parts: Path | str
     python: PythonHost
     address: str = ""
 

@@ -38,7 +38,8 @@ def read_blob(begin: Callable[[int], Stream], digest: str, retry: Retry) -> Bina
     """Open a blob for reading. `begin` tries once to open it at an offset; it is called immediately.
 
     Instead of the end of the file, the reader raises `DigestMismatch` if the bytes are not those of `digest`.
-    After a seek it does not: the reader of a part has to check it.
+    After a seek it does not: the reader of a part has to check it. Nor does it where `digest` is empty, for
+    bytes whose digest is yet to be found out.
     """
     raw = _BlobReader(begin, digest, retry)
     return cast("BinaryIO", io.BufferedReader(raw, BUFFER_BYTES))
@@ -53,7 +54,7 @@ class _BlobReader(io.RawIOBase):
         self._hash = BlobHash()
         # The next byte that arrives; all before it are in the hash unless some were passed over.
         self._position = 0
-        self._is_whole = True
+        self._is_whole = bool(digest)
         self._stream = retry.run(lambda: begin(0))
         self._size_bytes = self._stream.size_bytes
         # None after a failure: the next read opens the blob again.

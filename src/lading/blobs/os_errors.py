@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -65,6 +66,6 @@ def unavailable(where: str, error: OSError) -> RegistryUnavailable:
 
 
 def _text(error: OSError) -> str:
-    # `strerror` is a sentence of its own: "No space left on device".
-    text = (error.strerror or str(error)).lower()
+    # By its number: "No space left on device", where Arrow puts a sentence of its own around it.
+    text = (os.strerror(error.errno) if error.errno else error.strerror or str(error)).lower()
     return f"{text} at `{error.filename}`" if error.filename else text

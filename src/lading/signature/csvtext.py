@@ -177,7 +177,7 @@ def _is_header(first: Sequence[str], columns: Sequence[tuple[str, Tensor]], wher
             found="what may be either",
             hint="name the columns; over HTTP `text/csv; header=present` or `header=absent` says it, too",
         )
-    return all(_number(cell) is None and cell.lower() not in _NAN for cell in first)
+    return all(parse_number(cell) is None and cell.lower() not in _NAN for cell in first)
 
 
 def _plain_matrix(
@@ -246,7 +246,7 @@ def _cell(tensor: Tensor, text: str, line: int, column: str) -> Any:
     elif tensor.allows_nan and stripped.lower() in _NAN:
         return None
     else:
-        value = _number(stripped)
+        value = parse_number(stripped)
     if value is None:
         cell = f"`{text[:100]}`" if stripped else "an empty cell"
         raise ValueRefused(
@@ -257,7 +257,7 @@ def _cell(tensor: Tensor, text: str, line: int, column: str) -> Any:
     return value
 
 
-def _number(text: str) -> float | int | None:
+def parse_number(text: str) -> float | int | None:
     """Parse a number as people write it; None for any other text, and for a number that no float holds."""
     if not _NUMBER.fullmatch(text):
         return _INFINITE.get(text.lower().replace("infinity", "inf"))

@@ -133,6 +133,23 @@ class DirectoryType(click.Path):
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
+class DataPlaceType(click.ParamType):  # type: ignore[type-arg]
+    """A path of this machine, or a URL ``s3://bucket/prefix``, which stays a text."""
+
+    name = "path or s3:// URL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
+        """Return a URL as it is, and anything else as a path; fails for URLs of another kind."""
+        if isinstance(value, Path):
+            return value
+        if value.startswith("s3://"):
+            return str(value)
+        # A file of such a name is so much rarer than a URL that nothing here reads.
+        if "://" in value:
+            self.fail(f"expected a path or `s3://bucket/prefix`, found `{value}`", param, ctx)
+        return Path(value)
+
+
 def complete_files(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete a value that may also be something other than a file, such as ``-``."""
     return [CompletionItem(incomplete, type="file")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import (
     BundleType,
+    DataPlaceType,
     ShareType,
     allow_option,
     complete_directories,
@@ -26,7 +28,7 @@ from lading.cli.ui.parameters import (
     open_registry,
     registry_option,
 )
-from lading.errors import missing_extra
+from lading.errors import UsageError, missing_extra
 from lading.ref import Ref
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from lading.batch.run import BatchRun
 
 _MOST_REASONS = 5
+_LOG_EVERY_S = 30.0
 
 
 @click.command(
@@ -43,6 +46,8 @@ _MOST_REASONS = 5
     examples=(
         "lading batch run iris:3 --input rows.parquet --output scored",
         "lading batch run iris:live --input day/ --output scored --keep customer_id --max-rejected 1%",
+        "lading batch run iris:live --input day/ --output scored --log /srv/models/log --monitor",
+        "lading batch run iris:3 -i s3://data/day -o s3://data/out --where 'age > 30'",
     ),
 )
 @click.argument("model", type=BundleType(), metavar="DIR|REF")
@@ -52,36 +57,47 @@ _MOST_REASONS = 5
     "inputs",
     multiple=True,
     required=True,
-    type=click.Path(path_type=Path),
-    metavar="PATH",
+    type=DataPlaceType(),
+    metavar="PATH|URL",
     shell_complete=complete_files,
-    help="File of rows, or folder of such files; repeatable.",
+    help="File of rows, or folder of such files, here or at s3://…; repeatable.",
 )
 @click.option(
     "-o",
     "--output",
-    "folder",
+    "place",
     required=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
+    type=DataPlaceType(),
+    metavar="DIR|URL",
     shell_complete=complete_directories,
-    help="Folder to write to; a run that was begun there goes on.",
+    help="Folder to write to, here or at s3://…; a run that was begun there goes on.",
 )
 @click.option(
     "--keep", "keep", multiple=True, metavar="COLUMN", help="Column to copy to the output; repeatable."
+)
+@click.option(
+    "--where",
+    metavar="EXPRESSION",
+    help="Score only rows for which this is true, such as `country = 'KR' and amount > 10`.",
 )
 @click.option(
     "--engine",
     type=click.Choice(list(ENGINES)),
     default="local",
     show_default=True,
-    help="What divides the work: processes of this machine, or a Ray cluster.",
+    help="What divides the work: processes of this machine, a Ray cluster, or Spark.",
 )
 @click.option(
     "--ray-address",
     default="",
     metavar="HOST:PORT",
     help="Ray cluster.  [default: `RAY_ADDRESS`, else the one of this machine]",
+)
+@click.option(
+    "--spark-master",
+    default="",
+    metavar="URL",
+    help="Spark's master, or `sc://…`.  [default: `SPARK_REMOTE`, `spark-submit`, else this machine]",
 )
 @click.option(
     "--processes",
@@ -96,11 +112,28 @@ _MOST_REASONS = 5
     help="Stop if more rows than this do not fit, such as `1%`.  [default: no limit]",
 )
 @click.option("--refuse-drift", is_flag=True, help="Publish nothing if a column has drifted.")
+@click.option(
+    "--log",
+    metavar="DIR",
+    shell_complete=complete_directories,
+    help="Prediction log that gets the rows, as if they had been asked; each once.",
+)
+@click.option(
+    "--log-share",
+    type=ShareType(),
+    default="100%",
+    show_default=True,
+    metavar="SHARE",
+    help="Share of the rows that is logged; with `--log`.",
+)
+@click.option(
+    "--monitor", is_flag=True, help="Count the rows in the model's monitoring, as if they had been asked now."
+)
 @allow_option
 @registry_option
 @json_option
 def run(model: Ref | Path, **options: Any) -> None:
-    """Score every row of the files with a bundle, into Parquet files below DIR.
+    """Score every row of the files with a bundle, into Parquet files below DIR or URL.
 
     Reads .parquet, .arrow, .csv and .jsonl (these also as .gz); columns go by their names. Rows that do not
     fit are written to DIR/rejected with their reason. The output counts once DIR/manifest.json exists: before
@@ -112,21 +145,30 @@ def run(model: Ref | Path, **options: Any) -> None:
         raise missing_extra("`lading batch`", "batch", error) from error
     from lading.runtime.python.host import this_host
 
+    # An empty variable of a shell must not score what somebody wanted to leave out.
+    if options["where"] is not None and not options["where"].strip():
+        raise click.UsageError("expected an expression with `--where`, found none")
+    if options["monitor"] and isinstance(model, Path):
+        raise click.UsageError("expected a model of a registry with `--monitor`, found a folder")
     # Fetched once, here: the processes that score open it by its digest.
     bundle, name = open_named(model, options["registry"])
     settings = Options(
         engine=options["engine"],
-        address=options["ray_address"],
+        address=_address(options["engine"], options["ray_address"], options["spark_master"]),
         keep=tuple(options["keep"]),
+        where=options["where"] or "",
         processes=options["processes"] or 0,
         max_rejected=options["max_rejected"],
         refuse_drift=options["refuse_drift"],
+        log=options["log"] or "",
+        log_share=options["log_share"],
+        monitor=options["monitor"],
     )
     with _progress() as progress, _recorder(model, options["registry"], progress) as recorder:
         done = run_batch(
             bundle,
             options["inputs"],
-            options["folder"],
+            options["place"],
             settings,
             model=name,
             python=this_host(options["allow"]),
@@ -136,7 +178,16 @@ def run(model: Ref | Path, **options: Any) -> None:
         printing.as_json(report_values(done))
     if recorder.missed is not None:
         printing.info(f"not in the registry: {recorder.missed}")
-    _tell(done, options["folder"])
+    _tell(done, options["place"])
+
+
+def _address(engine: str, ray: str, spark: str) -> str:
+    """Return where the engine's cluster is. Raises `UsageError` for the address of another engine's."""
+    addresses = {"ray": ("--ray-address", ray), "spark": ("--spark-master", spark)}
+    for other, (option, address) in addresses.items():
+        if address and other != engine:
+            raise UsageError(f"`{option}`", expected=f"`--engine {other}`", found=f"`--engine {engine}`")
+    return addresses.get(engine, ("", ""))[1]
 
 
 @contextmanager
@@ -149,26 +200,40 @@ def _recorder(model: Ref | Path, registry: str | None, progress: Progress) -> It
         return
     with open_registry(registry) as opened:
         host = socket.gethostname()
-        yield Recorder(opened.runs, actor=current_actor(None), host=host, progress=progress)
+        yield Recorder(
+            opened.runs,
+            actor=current_actor(None),
+            host=host,
+            progress=progress,
+            monitoring=opened.monitoring,
+        )
 
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """Show on a terminal how many parts are done, how fast, and how long the rest will take."""
+    """Show how many parts are done, how fast, and how long the rest will take.
+
+    A terminal shows each part; a log of cron, Airflow or Kubernetes gets a line every half minute.
+    """
     with printing.steps("scoring") as step:
-        began = time.monotonic()
+        began = logged = time.monotonic()
 
         def progress(done: int, parts: int, rows: int) -> None:
+            nonlocal logged
             # By parts: how many rows the rest has is not known of every kind of file.
-            passed = time.monotonic() - began
-            left = passed / done * (parts - done)
-            step(f"{done:,} of {parts:,} parts, {rows / passed:,.0f} rows/s, {left:,.0f} s left")
+            now = time.monotonic()
+            left = (now - began) / done * (parts - done)
+            line = f"{done:,} of {parts:,} parts, {rows / (now - began):,.0f} rows/s, {left:,.0f} s left"
+            step(line)
+            if now - logged >= _LOG_EVERY_S and not sys.stderr.isatty():
+                printing.info(line)
+                logged = now
 
         yield progress
 
 
 # For people; with `--json` the document on stdout has all of it.
-def _tell(done: BatchRun, folder: Path) -> None:
+def _tell(done: BatchRun, place: Path | str) -> None:
     manifest = done.manifest
     rate = f" at {done.rows_per_s:,.0f} rows/s" if done.rows_per_s else ", all of them before"
     printing.info(f"scored {manifest.scored:,} of {manifest.rows:,} rows of {manifest.model}{rate}")
@@ -180,8 +245,10 @@ def _tell(done: BatchRun, folder: Path) -> None:
         printing.info(f"left out: `{name}` is no file of rows")
     if len(done.left_out) > _MOST_REASONS:
         printing.info(f"left out: {len(done.left_out) - _MOST_REASONS:,} more files")
+    if manifest.where:
+        printing.info(f"left out by --where: {manifest.left_out:,} rows")
     if manifest.rejected:
-        printing.info(f"set aside: {manifest.rejected:,} rows, in {folder / 'rejected'}")
+        printing.info(f"set aside: {manifest.rejected:,} rows, in {place}/rejected")
         for reason, count in manifest.reasons[:_MOST_REASONS]:
             printing.info(f"  {count:,} × {reason}")
     if done.failed:
@@ -189,7 +256,10 @@ def _tell(done: BatchRun, folder: Path) -> None:
         for rule, count in done.failed[:_MOST_REASONS]:
             printing.info(f"  {count:,} × {rule}")
     _tell_drift(done)
-    printing.info(f"written: {folder}")
+    if done.logged is not None:
+        earlier = f", {done.logged.before:,} of them before" if done.logged.before else ""
+        printing.info(f"in the prediction log: {done.logged.records:,} rows{earlier}")
+    printing.info(f"written: {place}")
 
 
 def _tell_drift(done: BatchRun) -> None:

@@ -12,6 +12,7 @@ from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import (
     BundleType,
+    DataPlaceType,
     allow_option,
     complete_directories,
     complete_files,
@@ -29,10 +30,11 @@ from lading.ref import Ref
     cls=Command,
     examples=(
         "lading batch verify scored",
+        "lading batch verify s3://data/scored",
         "lading batch verify scored --model iris:3 --input rows.parquet --again 10",
     ),
 )
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR", shell_complete=complete_directories)
+@click.argument("place", type=DataPlaceType(), metavar="DIR|URL", shell_complete=complete_directories)
 @click.option(
     "--model", type=BundleType(), metavar="DIR|REF", help="Bundle that must have scored it; with `--input`."
 )
@@ -41,8 +43,8 @@ from lading.ref import Ref
     "--input",
     "inputs",
     multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="PATH",
+    type=DataPlaceType(),
+    metavar="PATH|URL",
     shell_complete=complete_files,
     help="What must have been scored; repeatable, with `--model`.",
 )
@@ -52,7 +54,7 @@ from lading.ref import Ref
 @allow_option
 @registry_option
 @json_option
-def verify(folder: Path, **options: Any) -> None:
+def verify(place: Path | str, **options: Any) -> None:
     """Check every file of a finished run: its bytes, its rows, and that no file is missing or too many.
 
     With the bundle and the inputs, also that it is these that were scored, every row once; and `--again`
@@ -69,19 +71,22 @@ def verify(folder: Path, **options: Any) -> None:
 
     model: Ref | Path | None = options["model"]
     if model is None:
-        check = check_output(folder)
+        check = check_output(place)
     else:
         bundle, _ = open_named(model, options["registry"])
         # What is scored again is written elsewhere: a check changes nothing.
         with tempfile.TemporaryDirectory() as scratch:
             python = this_host(options["allow"])
             check = check_against(
-                folder, bundle, options["inputs"], Path(scratch), again=options["again"], python=python
+                place, bundle, options["inputs"], Path(scratch), again=options["again"], python=python
             )
     if options["as_json"]:
         printing.as_json(check)
     manifest = check.manifest
-    printing.info(f"{folder} is whole: {check.files:,} files, {manifest.rows:,} rows of {manifest.model}")
+    printing.info(f"{place} is whole: {check.files:,} files, {manifest.rows:,} rows of {manifest.model}")
+    if manifest.where:
+        left_out = f"{manifest.left_out:,} rows, as `{manifest.where}` was not true of them"
+        printing.info(f"left out by --where: {left_out}")
     if model is None:
         printing.info("not checked: the bundle and the inputs; `--model` and `--input` name them")
     elif check.rescored:

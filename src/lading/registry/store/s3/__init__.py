@@ -13,6 +13,7 @@ import importlib.util
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -32,8 +33,11 @@ if TYPE_CHECKING:
 QUIET_S = 900.0
 # The most that S3 copies in one request.
 COPY_BYTES = 5 << 30
+# A server that sends nothing for so long is asked again.
+READ_TIMEOUT_S = 60.0
+ATTEMPTS = 5
 _DIGEST = "lading-digest"
-_MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
+MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 _CHUNK_BYTES = 1 << 16
 
 
@@ -88,10 +92,10 @@ class S3Store:
                 try:
                     response = self._client.get_object(Bucket=self._bucket, Key=key, **ranged)
                 except self._client.exceptions.ClientError as error:
-                    if code_of(error) in _MISSING:
+                    if code_of(error) in MISSING:
                         raise self._not_found(digest) from None
                     raise
-            return _Body(response, offset, self.where)
+            return ObjectBody(response, offset, lambda: s3_errors(self.where))
 
         return read_blob(begin, digest, self._retry)
 
@@ -157,7 +161,7 @@ class S3Store:
             head: dict[str, Any] = self._client.head_object(Bucket=self._bucket, Key=key)
         except self._client.exceptions.ClientError as error:
             # A HEAD has no body that would tell a missing blob from a missing bucket.
-            if code_of(error) in _MISSING:
+            if code_of(error) in MISSING:
                 return None
             raise
         return complete(head, "ContentLength", "ETag")
@@ -180,7 +184,7 @@ class S3Store:
                 Metadata={_DIGEST: digest},
             )
         except self._client.exceptions.ClientError as error:
-            if code_of(error) in _MISSING | {"PreconditionFailed", "412"}:
+            if code_of(error) in MISSING | {"PreconditionFailed", "412"}:
                 return False
             raise
         return True
@@ -210,28 +214,33 @@ class S3Store:
         return blob_not_found(digest, expected=f"it in `{self.where}`")
 
 
-class _Body:
-    """The body of a response to GetObject, read as it comes."""
+class ObjectBody:
+    """The body of a response to GetObject, read as it comes; `errors` names the place in what it raises."""
 
-    def __init__(self, response: dict[str, Any], offset: int, where: str) -> None:
+    def __init__(
+        self, response: dict[str, Any], offset: int, errors: Callable[[], AbstractContextManager[None]]
+    ) -> None:
         self._body = response["Body"]
         # A proxy that sends it chunked does not state it.
         rest = response.get("ContentLength")
         self._size_bytes = None if rest is None else offset + int(rest)
-        self._where = where
+        self._errors = errors
 
     @property
     def size_bytes(self) -> int | None:
+        """The length of the whole object; None if the server does not state it."""
         return self._size_bytes
 
     def chunks(self) -> Iterator[bytes]:
+        """Iterate over the bytes. Raises `TransientError` if the connection breaks."""
         try:
-            with s3_errors(self._where):
+            with self._errors():
                 yield from self._body.iter_chunks(_CHUNK_BYTES)
         except RegistryUnavailable as error:
             raise TransientError(error) from error
 
     def close(self) -> None:
+        """Close the connection."""
         self._body.close()
 
 
@@ -246,7 +255,8 @@ def s3_client(environ: Mapping[str, str]) -> Any:
     region = environ.get("AWS_REGION") or session.get_config_variable("region") or "us-east-1"
     endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
     settings: dict[str, Any] = {
-        "retries": {"mode": "standard", "total_max_attempts": 5},
+        "read_timeout": READ_TIMEOUT_S,
+        "retries": {"mode": "standard", "total_max_attempts": ATTEMPTS},
         # Every server checks the signed digest of what it receives; not every one knows the newer checksums.
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,14 +19,18 @@ _HINTS = {
     "403": _RIGHTS,
     "InvalidAccessKeyId": "check `AWS_ACCESS_KEY_ID` or the profile",
     "SignatureDoesNotMatch": "check `AWS_SECRET_ACCESS_KEY` or the profile",
+    "ExpiredToken": "renew them, or use a role or a profile with `credential_process`",
     "NoCredentialsError": "set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, a profile or a role",
     "EndpointConnectionError": "is the store running, and is `AWS_ENDPOINT_URL` right?",
 }
 
 
 @contextmanager
-def s3_errors(where: str) -> Iterator[None]:
-    """Raise `RegistryUnavailable`, which names `where`, for any error of botocore or of its connection."""
+def s3_errors(where: str, *, kind: str = "store", hints: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Raise `RegistryUnavailable`, which names `where`, for any error of botocore or of its connection.
+
+    `kind` is the word before that, and `hints` are by S3's name of the error, before those for stores.
+    """
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
     from botocore.parsers import ResponseParserError
 
@@ -36,7 +40,10 @@ def s3_errors(where: str) -> Iterator[None]:
         name = code_of(error) or type(error).__name__
         actual = " ".join(str(error).split())
         raise RegistryUnavailable(
-            f"store `{where}`", expected="to read and write it", found=actual, hint=_HINTS.get(name)
+            f"{kind} `{where}`".lstrip(),
+            expected="to read and write it",
+            found=actual,
+            hint={**_HINTS, **(hints or {})}.get(name),
         ) from error
 
 

@@ -15,13 +15,16 @@ PART_BYTES = 16 << 20
 # The most parts of one object (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html).
 MAX_PARTS = 10_000
 # S3's own codes, and the status of servers that send none.
-_EXISTS = frozenset({"PreconditionFailed", "412"})
+EXISTS = frozenset({"PreconditionFailed", "412"})
 _NOT_IMPLEMENTED = frozenset({"NotImplemented", "501"})
 _CONFLICT = frozenset({"ConditionalRequestConflict", "409"})
 
 
 class PartsUpload(ChunkedWriter):
-    """A file to write a blob of `size_bytes` to; `replace` overwrites a damaged one."""
+    """A file to write a blob of `size_bytes` to; `replace` overwrites a damaged one.
+
+    ``etag`` is what S3 calls the bytes once it has them; empty if another writer was first.
+    """
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class PartsUpload(ChunkedWriter):
         self._only_new = {} if replace else {"IfNoneMatch": "*"}
         self._upload: dict[str, str] = {}
         self._parts: list[dict[str, Any]] = []
+        self.etag = ""
 
     def finish(self, digest: str, size_bytes: int) -> None:
         """Have the blob appear under its name. Raises `SizeMismatch` or `DigestMismatch` if it is another."""
@@ -71,7 +75,7 @@ class PartsUpload(ChunkedWriter):
             self._send_last(self._only_new)
         except self._client.exceptions.ClientError as error:
             code = code_of(error)
-            if code in _EXISTS:
+            if code in EXISTS:
                 # Another writer was first, with the same bytes: the name is their digest.
                 self.cancel()
             elif code in _NOT_IMPLEMENTED | _CONFLICT and self._only_new:
@@ -84,10 +88,11 @@ class PartsUpload(ChunkedWriter):
     def _send_last(self, condition: dict[str, str]) -> None:
         if self._upload:
             parts = {"Parts": self._parts}
-            self._client.complete_multipart_upload(
+            answer = self._client.complete_multipart_upload(
                 **self._object, **self._upload, MultipartUpload=parts, **condition
             )
         else:
-            self._client.put_object(
+            answer = self._client.put_object(
                 **self._object, Body=bytes(self.rest), Metadata=self._metadata, **condition
             )
+        self.etag = str(answer.get("ETag", ""))
