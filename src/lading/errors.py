@@ -95,6 +95,7 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     ├── UnavailableError          may work later
     │   ├── ModelNotReady           loading, draining or failed
     │   ├── ModelProcessEnded       the process that runs a model's code has ended; another is started
+    │   ├── OutputInUse             another batch run is at work in the folder
     │   ├── RegistryUnavailable
     │   │   ├── CatalogTooNew
     │   │   └── RegistryReadOnly
@@ -568,6 +569,10 @@ class ModelNotReady(UnavailableError):
 
 class ModelProcessEnded(UnavailableError):
     """The process that runs a model's code has ended, or none runs; another is started."""
+
+
+class OutputInUse(UnavailableError):
+    """Another batch run is at work in the folder that was to be written to."""
 
 
 class RegistryUnavailable(UnavailableError):

@@ -50,7 +50,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Case:
-    """Files as they are, a row of the guide's table, and what becomes of each row.
+    """Files as they are, a row of the guide's table, and the outcome of each row.
 
     ``aside`` is the reason of each row that is not scored, ``refused`` a part of the sentence that ends the
     run. ``model`` is `iris` (four columns) or `kinds` (one of each kind).
@@ -131,7 +131,7 @@ PACKED = gzip.compress(text(*["1,2,3,4"] * 5000))
 NUMBER, FLOAT = "expected a number, found", "column `sepal_length`: expected `float32`, found"
 
 CASES = [
-    # A row of the guide, a case of it, and what becomes of it.
+    # A row of the guide, a case of it, and its outcome.
     Case("columns in another order", "Parquet", {"a.parquet": iris_table().select(COLUMNS[::-1])}, 3),
     Case("columns in another order", "CSV", {"a.csv": text("1,2,3,4", header=",".join(COLUMNS[::-1]))}, 1),
     Case(
@@ -658,13 +658,13 @@ def test_each_row_is_scored_or_set_aside_or_the_run_is_refused(tmp_path, models,
 
 
 def test_the_table_in_the_guide_says_what_the_cases_show():
-    told = dict(
+    written = dict(
         re.findall(r"^\| ([^|]+?) \| (scored|set aside|refused) \|$", GUIDE.read_text("utf-8"), re.MULTILINE)
     )
-    shown: dict[str, set[str]] = {}
+    tested: dict[str, set[str]] = {}
     for case in CASES:
-        shown.setdefault(case.row, set()).add(case.outcome)
-    assert {row: {outcome} for row, outcome in told.items()} == shown
+        tested.setdefault(case.row, set()).add(case.outcome)
+    assert {row: {outcome} for row, outcome in written.items()} == tested
 
 
 def test_values_come_through_exactly(tmp_path, models):

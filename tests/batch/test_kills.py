@@ -1,4 +1,4 @@
-"""Runs that are killed at every nineteenth moment, whoever is killed: every row once, and the same bytes."""
+"""Runs that are killed at every nineteenth moment: every row once, and the same bytes."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_process_that_is_killed_at_every_nineteenth_moment_goes_on(folder, iri
         for number in range(MOMENTS):
             out = folder / f"out-{number}"
             assert runs.run(out, 1 + number * (steps - 1) // (MOMENTS - 1)) == -9
-            if number % 4 == 0:  # Once more on its way back, for what it does about the first time.
+            if number % 4 == 0:  # Once more on its way back.
                 runs.run(out, 20 + number)
             assert runs.run(out, 0) == 0
             assert files(out) == whole

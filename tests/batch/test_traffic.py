@@ -22,6 +22,7 @@ from lading.monitor.replay import replay_log
 from lading.monitor.snapshot import snapshot
 from lading.registry import Registry
 from lading.runtime.open import load_runtime
+from lading.server.observe.chunks import RowChunk
 from lading.server.observe.columns import ColumnWindows
 from support.batch_runs import COLUMNS
 from support.bundles import linear_bundle
@@ -191,22 +192,22 @@ def test_the_monitor_says_of_a_run_what_it_says_of_the_same_traffic(tmp_path, fi
     assert (window.rows, window.seen, window.checked, window.replica) == (900, 900, 900, "batch")
     assert {column for column, _, _ in window.failures} >= {"sepal_width"}
     assert [column.column for column in done.drift if column.drifted] == ["petal_length"]
-    assert ("drift", "petal_length") in alarms
+    assert alarms == [("input-checks", "sepal_width: range")]
     live = ColumnWindows("replica", seed=0)
     version = served(fitted.manifest.signature, version=3)
     version.digest, version.model = fitted.digest, fitted
     runtime = load_runtime(fitted)
     inputs = {fitted.manifest.signature.inputs[0].name: values}
-    live.add(
-        chunk(
-            [f"{at}" for at in range(900)], served=version, inputs=inputs, outputs=runtime.run_whole(inputs)
-        )
-    )
+    outputs = runtime.run_whole(inputs)
+    live.add(RowChunk(served=version, release=0, rows=900, inputs=inputs, outputs=outputs))
     runtime.close()
     live.rotate(NOON, last=True)
     (traffic,) = live.drain()
     assert (traffic.counts, traffic.rows, traffic.profile) == (window.counts, window.rows, window.profile)
-    assert {column.name for column in of_batch.columns} >= set(COLUMNS)
+    distances = {column.name: column.psi for column in of_batch.columns}
+    drift = {column.column: column.psi for column in done.drift}
+    assert {name: distances[name] for name in COLUMNS} == {name: drift[name] for name in COLUMNS}
+    assert distances["petal_length"] > 0.5
 
 
 @pytest.mark.slow

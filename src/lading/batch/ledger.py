@@ -73,7 +73,7 @@ class Ledger:
     def holding(self) -> Iterator[None]:
         """Keep other runs out of the place.
 
-        Raises `DestinationExists` if one is at work there, or if the place holds something else.
+        Raises `OutputInUse` if one is at work there, `DestinationExists` if the place holds something else.
         """
         with self._place.holding():
             yield

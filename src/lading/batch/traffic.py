@@ -45,7 +45,7 @@ _IDS = 2**32
 
 
 class Logged(msgspec.Struct, frozen=True):
-    """Records that are in the log now, and how many of them were there before."""
+    """Records that the log has now, and how many of them it had before."""
 
     records: int
     before: int
@@ -67,7 +67,7 @@ class RunLog:
         self._name, self._version = name, int(version or 0)
 
     def write(self, manifest: Manifest, output: Path, spool: Spool) -> Logged:
-        """Write what is not there yet. Raises `BatchChanged` if inputs or output are not those of the run."""
+        """Write what the log lacks. Raises `BatchChanged` if inputs or output are not those of the run."""
         records = before = 0
         for task, part in zip(self._plan.tasks, manifest.parts, strict=True):
             if part.output is None:

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from lading.batch.scoring import Done
     from lading.batch.work import Refused, Work
 
-ENGINES = {"local": "lading.batch.engines.local", "ray": "lading.batch.engines.ray"}
+ENGINES = {
+    "local": "lading.batch.engines.local",
+    "ray": "lading.batch.engines.ray",
+    "spark": "lading.batch.engines.spark",
+}
 """The module of each engine."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from lading.cli.ui.parameters import (
     open_registry,
     registry_option,
 )
-from lading.errors import missing_extra
+from lading.errors import UsageError, missing_extra
 from lading.ref import Ref
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from lading.batch.run import BatchRun
 
 _MOST_REASONS = 5
+_LOG_EVERY_S = 30.0
 
 
 @click.command(
@@ -45,7 +47,7 @@ _MOST_REASONS = 5
         "lading batch run iris:3 --input rows.parquet --output scored",
         "lading batch run iris:live --input day/ --output scored --keep customer_id --max-rejected 1%",
         "lading batch run iris:live --input day/ --output scored --log /srv/models/log --monitor",
-        "lading batch run iris:live --input s3://data/day --output s3://data/scored --where 'amount > 10'",
+        "lading batch run iris:3 -i s3://data/day -o s3://data/out --where 'age > 30'",
     ),
 )
 @click.argument("model", type=BundleType(), metavar="DIR|REF")
@@ -83,13 +85,19 @@ _MOST_REASONS = 5
     type=click.Choice(list(ENGINES)),
     default="local",
     show_default=True,
-    help="What divides the work: processes of this machine, or a Ray cluster.",
+    help="What divides the work: processes of this machine, a Ray cluster, or Spark.",
 )
 @click.option(
     "--ray-address",
     default="",
     metavar="HOST:PORT",
     help="Ray cluster.  [default: `RAY_ADDRESS`, else the one of this machine]",
+)
+@click.option(
+    "--spark-master",
+    default="",
+    metavar="URL",
+    help="Spark's master, or `sc://…`.  [default: `SPARK_REMOTE`, `spark-submit`, else this machine]",
 )
 @click.option(
     "--processes",
@@ -146,7 +154,7 @@ def run(model: Ref | Path, **options: Any) -> None:
     bundle, name = open_named(model, options["registry"])
     settings = Options(
         engine=options["engine"],
-        address=options["ray_address"],
+        address=_address(options["engine"], options["ray_address"], options["spark_master"]),
         keep=tuple(options["keep"]),
         where=options["where"] or "",
         processes=options["processes"] or 0,
@@ -173,6 +181,15 @@ def run(model: Ref | Path, **options: Any) -> None:
     _tell(done, options["place"])
 
 
+def _address(engine: str, ray: str, spark: str) -> str:
+    """Return where the engine's cluster is. Raises `UsageError` for the address of another engine's."""
+    addresses = {"ray": ("--ray-address", ray), "spark": ("--spark-master", spark)}
+    for other, (option, address) in addresses.items():
+        if address and other != engine:
+            raise UsageError(f"`{option}`", expected=f"`--engine {other}`", found=f"`--engine {engine}`")
+    return addresses.get(engine, ("", ""))[1]
+
+
 @contextmanager
 def _recorder(model: Ref | Path, registry: str | None, progress: Progress) -> Iterator[Recorder]:
     """Have the registry that a model comes from know of the run; of a bundle's folder none does."""
@@ -194,15 +211,23 @@ def _recorder(model: Ref | Path, registry: str | None, progress: Progress) -> It
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """Show on a terminal how many parts are done, how fast, and how long the rest will take."""
+    """Show how many parts are done, how fast, and how long the rest will take.
+
+    A terminal shows each part; a log of cron, Airflow or Kubernetes gets a line every half minute.
+    """
     with printing.steps("scoring") as step:
-        began = time.monotonic()
+        began = logged = time.monotonic()
 
         def progress(done: int, parts: int, rows: int) -> None:
+            nonlocal logged
             # By parts: how many rows the rest has is not known of every kind of file.
-            passed = time.monotonic() - began
-            left = passed / done * (parts - done)
-            step(f"{done:,} of {parts:,} parts, {rows / passed:,.0f} rows/s, {left:,.0f} s left")
+            now = time.monotonic()
+            left = (now - began) / done * (parts - done)
+            line = f"{done:,} of {parts:,} parts, {rows / (now - began):,.0f} rows/s, {left:,.0f} s left"
+            step(line)
+            if now - logged >= _LOG_EVERY_S and not sys.stderr.isatty():
+                printing.info(line)
+                logged = now
 
         yield progress
 

@@ -53,7 +53,7 @@ def signature_of(tensor: Tensor) -> Signature:
 
 
 def of_server(read: Any) -> Array | None:
-    """Return what a server casts, or None where it refuses."""
+    """Return what a server casts, or None if it refuses."""
     try:
         return np.asarray(read()["x"])
     except InputError:
