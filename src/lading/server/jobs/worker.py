@@ -49,7 +49,7 @@ POLL_S = 0.5
 _LAG_S = 0.02
 """A loop that takes longer to begin what is next has enough to do without jobs."""
 _LATE_PAUSE_S = 0.25
-"""How long a late loop is left alone between jobs; others may be why it is late, so that no more is spared."""
+"""How long a late loop is left alone between jobs; no longer, because others may make it late."""
 _TRICKLE_S = 1.0
 """How often a server whose clients take all places still takes a job, so that none waits without end."""
 _GATHER_S = 0.005
