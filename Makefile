@@ -51,7 +51,7 @@ test: bytecode  ## all but test-clients and the rest of long tables, real servic
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup -m "not alone and not wide" --durations 10
 
 test-engines: bytecode  ## long tables to the last row: boosters, and each framework in an environment of its own
-	$(BIN)/pytest -q -n $(WORKERS) -m wide tests/convert tests/pack
+	$(BIN)/pytest -q -n $(WORKERS) -m wide tests/convert tests/pack tests/server/jobs
 	scripts/engines
 	@$(call ENGINE_TESTS)
 

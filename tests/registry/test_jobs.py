@@ -254,3 +254,15 @@ def test_a_body_is_not_kept_longer_than_it_is_needed(registry):
     with registry.catalog.database.transaction("read") as connection:
         (body,) = connection.exec_driver_sql("SELECT body FROM jobs").one()
     assert bytes(body) == b""
+
+
+def test_texts_that_no_database_keeps_are_stored_as_far_as_they_can_be(registry):
+    submit(registry, submission(1))
+    claim(registry)
+    failed = Outcome(id="job-1", token="t", state="failed", reason="found `a\0b\ud800`")
+    assert registry.jobs.finish([failed]) == {"job-1"}
+    assert registry.jobs.get("job-1").reason == "found `a\ufffdb?`"
+    for act in (registry.jobs.get, registry.jobs.cancel):
+        with pytest.raises(JobNotFound):
+            act("a\0b\ud800")
+    assert registry.jobs.answer("a\0b") is None

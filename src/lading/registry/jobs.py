@@ -88,11 +88,11 @@ class Jobs:
 
     def get(self, job_id: str) -> JobRecord:
         """Return a job. Raises `JobNotFound`."""
-        return self._known(self._rows.get(job_id), job_id)
+        return self._known(self._rows.get(job_id) if _may_be_id(job_id) else None, job_id)
 
     def answer(self, job_id: str) -> Answer | None:
         """Return the answer of a job that has ended, or None if there is none."""
-        return self._rows.answer(job_id)
+        return self._rows.answer(job_id) if _may_be_id(job_id) else None
 
     def find(
         self,
@@ -107,7 +107,7 @@ class Jobs:
 
     def cancel(self, job_id: str) -> JobRecord:
         """Cancel a job that waits or runs; again is no error. Raises `JobNotFound` and `JobEnded`."""
-        record = self._known(self._rows.cancel(job_id), job_id)
+        record = self._known(self._rows.cancel(job_id) if _may_be_id(job_id) else None, job_id)
         if record.state != "cancelled":
             raise JobEnded(
                 f"job `{job_id}`", expected="one that waits or runs", found=f"one that {_is(record)}"
@@ -137,6 +137,11 @@ class Jobs:
             )
             raise JobNotFound(f"job `{job_id[:64]}`", expected="a job", found="none with this id", hint=kept)
         return record
+
+
+def _may_be_id(text: str) -> bool:
+    # A path may hold any text, and PostgreSQL refuses some of it.
+    return text.isascii() and text.isprintable()
 
 
 def _is(record: JobRecord) -> str:

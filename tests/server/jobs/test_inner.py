@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import queue
 
+import pytest
+
 from lading.server.http.messages import Request
 from lading.server.jobs.inner import InnerRequests
 from support.hosted_app import gated, hosted
@@ -49,6 +51,7 @@ def test_a_queued_job_comes_back_and_one_that_takes_too_long_is_answered_once(ir
     client.app.plane.close()
 
 
+@pytest.mark.slow
 def test_a_large_body_is_counted_and_read_elsewhere(iris):
     client = hosted(iris, deadline_s=300)
     body = b'{"data": [' + b"[1.5, 2.5, 3.5, 4.5]," * 120_000 + b"[1, 2, 3, 4]]}"

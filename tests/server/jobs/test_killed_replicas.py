@@ -14,7 +14,7 @@ WIDE = pytest.mark.wide
     ("database", "jobs", "kills"),
     [
         ("postgresql", 500, 1),
-        ("sqlite", 300, 1),
+        ("sqlite", 200, 1),
         pytest.param("postgresql", 10_000, 6, marks=[WIDE, pytest.mark.timeout(3600)]),
         pytest.param("sqlite", 10_000, 6, marks=[WIDE, pytest.mark.timeout(3600)]),
     ],
@@ -24,7 +24,7 @@ def test_replicas_killed_in_turn_lose_no_job_and_answer_none_twice(request, tmp_
     if database == "postgresql":
         url = request.getfixturevalue("postgres").database()
     with fleet(url, tmp_path) as servers:
-        outcome = servers.run(jobs, kill_every_s=0.3 if jobs < 1000 else 3.0, kills=kills)
+        outcome = servers.run(jobs, kill_every_s=0.3 if jobs < 1_000 else 3.0, kills=kills)
     print(outcome)
     assert outcome.states == {"done": jobs}
     assert (outcome.written_more_than_once, outcome.never_written, outcome.wrong_answers) == (0, 0, 0)

@@ -49,6 +49,7 @@ def test_a_job_waits_until_its_model_is_ready_here(tmp_path, iris):
         assert jobs.ended("/jobs/1")["state"] == "done"
 
 
+@pytest.mark.slow
 def test_what_is_under_way_when_the_server_ends_is_given_back(tmp_path, iris):
     runtime = gated(iris, 60)
     with hosted_jobs(tmp_path / "r", iris) as jobs:
@@ -85,6 +86,7 @@ def test_a_job_that_is_cancelled_while_it_runs_has_no_result(tmp_path, iris):
         assert (answer.status_code, answer.json()["code"]) == (409, "JobEnded")
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_answer_in_time_is_tried_again_and_then_fails(tmp_path, iris):
     runtime = gated(iris, 60)
     with hosted_jobs(tmp_path / "r", iris, deadline_s=0.1, job_attempts=2) as jobs:
@@ -111,6 +113,7 @@ def test_a_draining_version_takes_no_job(tmp_path, iris):
         assert jobs.get(location).json()["state"] == "waiting"
 
 
+@pytest.mark.slow
 def test_an_outage_of_the_catalog_is_logged_once_and_waited_for(tmp_path, iris, monkeypatch, caplog):
     with hosted_jobs(tmp_path / "r", iris) as jobs:
         rows, failures = jobs.service.registry.jobs, []
@@ -128,7 +131,7 @@ def test_an_outage_of_the_catalog_is_logged_once_and_waited_for(tmp_path, iris, 
     assert caplog.text.count("jobs: catalog unreachable") == 1
 
 
-@pytest.mark.parametrize("count", [30])
+@pytest.mark.parametrize("count", [10])
 def test_many_jobs_are_all_answered_as_requests_are(tmp_path, iris, count):
     with hosted_jobs(tmp_path / "r", iris) as jobs:
         want = jobs.post("/models/iris/predict", BODY).content

@@ -47,9 +47,11 @@ POLL_S = 0.5
 """How often a server without jobs looks for some; those that it takes itself it sees at once."""
 
 _LAG_S = 0.02
-"""A loop that takes longer to begin a request has enough to do without jobs."""
+"""A loop that takes longer to begin what is next has enough to do without jobs."""
+_LATE_PAUSE_S = 0.25
+"""How long a late loop is left alone between jobs; no longer, because others may make it late."""
 _TRICKLE_S = 1.0
-"""How often a busy server still takes a job, so that none waits without end."""
+"""How often a server whose clients take all places still takes a job, so that none waits without end."""
 _GATHER_S = 0.005
 _DEPTHS_S = 5.0
 _PRUNE_S = 600.0
@@ -197,8 +199,11 @@ class JobWorker:
         # A run that is known to be short stays in the event loop and is not seen here: `lag_s` shows those.
         in_flight = sum(served.in_flight for versions in self._plane.models.values() for served in versions)
         of_clients = in_flight - len(self._running)
-        if of_clients >= most or self._inner.lag_s > _LAG_S:
-            return 1 if not self._running and now - self._claimed_at > _TRICKLE_S else 0
+        since_s = now - self._claimed_at
+        if of_clients >= most:
+            return 1 if not self._running and since_s > _TRICKLE_S else 0
+        if self._inner.lag_s > _LAG_S and since_s < _LATE_PAUSE_S:
+            return 0
         return max(0, free)
 
     def _ask(self, claim: Claim) -> None:

@@ -195,8 +195,11 @@ def _request_body(route: Route, served: ServedVersion | None) -> dict[str, Any]:
     """Describe the body of a route: if it predicts, the rows of the model with an example that works."""
     schema: dict[str, Any] = {"type": "object"}
     example: dict[str, Any] | None = None
-    if served is not None and route.protocol in (native.PROTOCOL, jobs.PROTOCOL):
+    if served is not None and route.protocol == native.PROTOCOL:
         schema, example = _native_body(served)
+    elif served is not None and route.protocol == jobs.PROTOCOL:
+        # Without an example: the page would store a job with each press of its button.
+        schema, _ = _native_body(served)
     elif served is not None and route.pattern.endswith(("/invocations", ":predict")):
         schema, example = _instances_body(served)
     elif served is not None and route.pattern.endswith("/infer"):

@@ -122,7 +122,9 @@ class SqlJobs:
             # In one order everywhere: two transactions that lock the same rows do not wait for each other.
             for outcome in sorted(outcomes, key=lambda outcome: outcome.id):
                 query = update(jobs).where(_is_held(outcome.id, outcome.token))
-                query = query.values(state=outcome.state, reason=outcome.reason, ended_at=now, **_ended(now))
+                query = query.values(
+                    state=outcome.state, reason=_text(outcome.reason), ended_at=now, **_ended(now)
+                )
                 if outcome.answer is not None:
                     query = query.values(**_answer_values(outcome.answer))
                 if connection.execute(query).rowcount:
@@ -138,7 +140,7 @@ class SqlJobs:
             for job in sorted(jobs_back, key=lambda job: job.id):
                 query = update(jobs).where(_is_held(job.id, job.token))
                 attempts = _C.attempts if job.counts else _C.attempts - 1
-                values = {"due_at": now + job.after_s, "attempts": attempts, "reason": job.reason}
+                values = {"due_at": now + job.after_s, "attempts": attempts, "reason": _text(job.reason)}
                 connection.execute(query.values(state="waiting", **values, **_FREE))
 
     def recover(self, ttl_s: float, most_attempts: int) -> list[str]:
@@ -257,7 +259,7 @@ class SqlJobs:
                 query = update(jobs).where(_C.id == result.id, _C.hook == "due")
                 if not result.delivered:
                     query = query.where(_C.hook_attempts == result.attempts)
-                values: dict[str, Any] = {"hook_text": result.text}
+                values: dict[str, Any] = {"hook_text": _text(result.text)}
                 if result.delivered:
                     values["hook"] = "delivered"
                 elif result.again_s is None:
@@ -318,6 +320,12 @@ def _expired(connection: Connection, ttl_s: float) -> Any:
 
 def _due(connection: Connection) -> Any:
     return select(_C.number).where(_C.hook == "due", _C.hook_due_at <= unix_now(connection))
+
+
+def _text(text: str) -> str:
+    """Return a sentence as every database keeps it: it may quote what a client or a receiver has sent."""
+    # PostgreSQL has no NUL, and no driver a lone surrogate.
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def _is_held(job_id: str, token: str) -> Any:
