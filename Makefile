@@ -13,7 +13,7 @@ ALONE = $$(grep -rl --include='test_*.py' 'mark\.alone' tests)
 ENGINES = $(notdir $(patsubst %/,%,$(wildcard tests/engines/*/)))
 # Each runs its folder of tests/engines; what that leaves out is given with it.
 ENGINE_TESTS = set -e; for engine in $(ENGINES); do \
-	if [ -f .venv-engines/$$engine/.installed ]; then .venv-engines/$$engine/bin/python -m pytest -q -n 2 $(1) tests/engines/$$engine; \
+	if [ -f .venv-engines/$$engine/.installed ]; then .venv-engines/$$engine/bin/python -m pytest -q -n 2 --dist loadgroup $(1) tests/engines/$$engine; \
 	else echo "tests/engines/$$engine left out: .venv-engines/$$engine could not be made" >&2; fi; done
 
 .DEFAULT_GOAL := help

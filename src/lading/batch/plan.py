@@ -92,7 +92,9 @@ def chunk_rows(tensors: Sequence[Tensor]) -> int:
         for dimension in tensor.shape[1:]:
             values *= dimension if isinstance(dimension, int) else _OPEN_SIZE
         size += values * _ITEM_BYTES
-    return max(1, min(_MOST_CHUNK_ROWS, _CHUNK_BYTES // max(1, size)))
+    rows = max(1, min(_MOST_CHUNK_ROWS, _CHUNK_BYTES // max(1, size)))
+    # A power of two, as chunks are: others would be divided further, by where a reader makes a pause.
+    return 1 << (rows.bit_length() - 1)
 
 
 def spans_of(file: InputFile) -> Iterator[Span]:

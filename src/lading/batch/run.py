@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from lading.batch.engines.named import engine
 from lading.batch.inputs import InputFile, Inputs, check_unchanged, find_inputs
 from lading.batch.ledger import Ledger, Manifest
 from lading.batch.objects import is_url
-from lading.batch.plan import Plan, Task, make_plan
+from lading.batch.plan import Plan, make_plan
 from lading.batch.recording import Recorder
 from lading.batch.scoring import Done, check_keep
 from lading.batch.spool import Spool, spooling
@@ -25,13 +25,12 @@ from lading.batch.survey import look_at
 from lading.batch.tables import open_table
 from lading.batch.traffic import Logged, RunLog
 from lading.batch.where import Where
-from lading.batch.work import Work
+from lading.batch.work import Refused, Work
 from lading.blobs.os_errors import destination_errors
 from lading.bundle import Bundle
 from lading.bundle.requests import request_signature
 from lading.errors import GateNotMet, InputMissing, NotSupported, UsageError, ValueRefused
 from lading.runs import ColumnDrift
-from lading.runtime.host.cpus import cpu_limit
 from lading.runtime.python.host import DEFAULT_HOST, PythonHost
 
 
@@ -39,12 +38,14 @@ class BatchRun(msgspec.Struct, frozen=True, kw_only=True):
     """What a run has done. ``seconds`` and ``rows_per_s`` are of this call, 0 if all was done before.
 
     ``failed`` has the input checks that rows failed, and how many; those rows are scored all the same.
+    ``refused`` are machines that were kept from scoring.
     """
 
     manifest: Manifest
     drift: tuple[ColumnDrift, ...]
     failed: tuple[tuple[str, int], ...]
     left_out: tuple[str, ...]
+    refused: tuple[Refused, ...]
     resumed: int
     seconds: float
     rows_per_s: float
@@ -54,12 +55,14 @@ class BatchRun(msgspec.Struct, frozen=True, kw_only=True):
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How a run goes: the engine, columns to keep, processes (0: one for each CPU), and what stops it.
 
+    ``address`` is that of the engine's cluster, if it has one.
     ``where`` chooses the rows that are scored, by an expression over columns of the files. ``log`` is the
     folder of a prediction log that gets a ``log_share`` of the rows, and ``monitor`` is whether the model's
     monitoring in the registry counts them.
     """
 
     engine: str = "local"
+    address: str = ""
     keep: tuple[str, ...] = ()
     where: str = ""
     processes: int = 0
@@ -88,7 +91,7 @@ def run_batch(
     `RegistryUnavailable` for a bucket out of reach, and what loading and running a model raise.
     """
     options, recorder = options or Options(), recorder or Recorder()
-    engine(options.engine)  # Raises for one that is not known.
+    score = engine(options.engine)
     _check_log(options, output)
     with ExitStack() as held:
         # Objects that are read for the plan are still here when they are scored, if there is room.
@@ -102,10 +105,14 @@ def run_batch(
         held.enter_context(recorder.recording(plan, _whole_name(output), options.engine))
         ledger.begin(plan)
         done = ledger.done(plan)
+        began = time.monotonic()
         left = [task for task in plan.tasks if task.part not in done]
-        work = Work(bundle.path, bundle.digest, plan, ledger.parts, python)
+        work = Work(bundle.path, bundle.digest, plan, ledger.parts, python, options.address)
         recorder.scored(done.values(), before=True)
-        seconds = _score_left(work, left, done, ledger, options, recorder)
+        # Closed at once where the run is given up: what keeps the error would keep the processes.
+        with closing(score(work, left, options.processes)) as answers:
+            refused = _collect(answers, done, ledger, recorder, options.max_rejected)
+        seconds = time.monotonic() - began
         # Somebody may have written to a file while it was read.
         check_unchanged(plan.files, spool.connect)
         ordered = [done[task.part] for task in plan.tasks]
@@ -119,35 +126,23 @@ def run_batch(
         if options.monitor:
             recorder.counted(bundle, plan, ordered, seconds)
     # Of this call alone: what was done before took no time now.
-    scored_now = sum(done[task.part].rows for task in left)
+    rows_now = sum(done[task.part].rows for task in left)
     return BatchRun(
         manifest=manifest,
         drift=drift,
         failed=_failed(ordered),
         left_out=inputs.left_out,
-        resumed=len(plan.tasks) - len(left),
+        refused=tuple(refused),
+        resumed=len(ordered) - len(left),
         seconds=seconds if left else 0.0,
-        rows_per_s=scored_now / seconds if left and seconds else 0.0,
+        rows_per_s=rows_now / seconds if left and seconds else 0.0,
         logged=logged,
     )
 
 
-def _score_left(
-    work: Work,
-    left: Sequence[Task],
-    done: dict[str, Done],
-    ledger: Ledger,
-    options: Options,
-    recorder: Recorder,
-) -> float:
-    """Score what is left and record each part in `done`; return the seconds that it took."""
-    began = time.monotonic()
-    for each in engine(options.engine)(work, left, options.processes or cpu_limit()):
-        ledger.record(each)
-        done[each.part] = each
-        _check_rejected(done, options.max_rejected)
-        recorder.scored([each])
-    return time.monotonic() - began
+def _whole_name(output: Path | str) -> Path | str:
+    # People read it elsewhere, where a path from this folder would mean nothing.
+    return output if is_url(output) else Path(output).resolve()
 
 
 def _log(
@@ -168,9 +163,24 @@ def _check_log(options: Options, output: Path | str) -> None:
         raise UsageError("`--log`", expected="a log and an output in folders of this machine", found=found)
 
 
-def _whole_name(output: Path | str) -> Path | str:
-    # People read it elsewhere, where a path from this folder would mean nothing.
-    return output if is_url(output) else Path(output).resolve()
+def _collect(
+    answers: Iterable[Done | Refused],
+    done: dict[str, Done],
+    ledger: Ledger,
+    recorder: Recorder,
+    max_rejected: float | None,
+) -> list[Refused]:
+    """Write parts down as they are done, and add them to `done`; return the machines that were refused."""
+    refused = []
+    for each in answers:
+        if isinstance(each, Refused):
+            refused.append(each)
+            continue
+        ledger.record(each)
+        done[each.part] = each
+        _check_rejected(done, max_rejected)
+        recorder.scored([each])
+    return refused
 
 
 def _planned(

@@ -22,10 +22,11 @@ from lading.batch.plan import Plan, Task
 from lading.batch.spool import Spool
 from lading.batch.tables import Rejected, Rows, open_table
 from lading.batch.where import Where
+from lading.batch.whole_chunks import WholeChunks
 from lading.blobs.os_errors import destination_errors
 from lading.bundle import Bundle
 from lading.bundle.requests import request_signature
-from lading.errors import ShapeRefused, UsageError
+from lading.errors import UsageError
 from lading.input_checks.compiled import Checks
 from lading.input_checks.stated_rules import compilable, rules_of
 from lading.log_frames import field_names
@@ -132,7 +133,7 @@ class Scorer:
         output = _PartFile(folder / task.part)
         aside = _PartFile(folder / "rejected" / task.part)
         # Rows wait for whole chunks: where a reader divides a file must not decide what runs together.
-        waiting = _Waiting(self._plan.chunk_rows)
+        waiting = WholeChunks(self._plan.chunk_rows)
         failed = np.zeros(len(self._checks.rules), np.int64)
         reasons: dict[str, int] = {}
         rows = left_out = 0
@@ -272,53 +273,6 @@ def _kind_of(reason: str) -> str:
     """Return a reason without what was in the row: a million different texts are one reason."""
     expected, _, actual = reason.partition(", found ")
     return reason if actual in _ALIKE else expected
-
-
-class _Waiting:
-    """Rows that wait until there are enough for whole chunks, so that chunks do not depend on the reading."""
-
-    def __init__(self, rows: int) -> None:
-        self._rows = rows
-        self._inputs: list[Mapping[str, Array]] = []
-        self._others: list[pa.RecordBatch] = []
-        self._count = 0
-
-    def add(
-        self, inputs: Mapping[str, Array], others: pa.RecordBatch
-    ) -> Iterator[tuple[dict[str, Array], pa.RecordBatch]]:
-        """Take rows; iterate over whole chunks."""
-        if len(others):
-            self._inputs.append(inputs)
-            self._others.append(others)
-            self._count += len(others)
-        whole = self._count - self._count % self._rows
-        if whole:
-            yield from self._taken(whole)
-
-    def rest(self) -> Iterator[tuple[dict[str, Array], pa.RecordBatch]]:
-        """Iterate over what is left at the end."""
-        if self._count:
-            yield from self._taken(self._count)
-
-    def _taken(self, count: int) -> Iterator[tuple[dict[str, Array], pa.RecordBatch]]:
-        inputs = {name: _joined([part[name] for part in self._inputs]) for name in self._inputs[0]}
-        others = self._others[0] if len(self._others) == 1 else _one_batch(self._others)
-        left = self._count - count
-        self._inputs = [{name: array[count:] for name, array in inputs.items()}] if left else []
-        self._others = [others.slice(count)] if left else []
-        self._count = left
-        yield {name: array[:count] for name, array in inputs.items()}, others.slice(0, count)
-
-
-def _joined(arrays: Sequence[Array]) -> Array:
-    sizes = {array.shape[1:] for array in arrays}
-    if len(sizes) > 1:
-        raise ShapeRefused("rows of a file", expected="one size in all rows", found="several sizes")
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-
-
-def _one_batch(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
 
 
 def _encodings(schema: pa.Schema) -> dict[str, Any]:

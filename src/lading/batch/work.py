@@ -5,10 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from lading.batch.plan import Plan
 from lading.batch.scoring import Scorer
 from lading.bundle import Bundle
 from lading.runtime.python.host import PythonHost
+
+
+class Refused(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A machine of a cluster that was let near no row, and why: what it answers would be wrong or lost."""
+
+    node: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -16,6 +25,7 @@ class Work:
     """A bundle by its folder and digest, the plan, and ``parts``: the folder or URL that parts go to.
 
     Inputs and parts at ``s3://…`` are reached from any machine, with the credentials that it has itself.
+    ``address`` is that of the cluster, for engines that have one; empty, they find it by their own means.
     """
 
     bundle: Path
@@ -23,6 +33,7 @@ class Work:
     plan: Plan
     parts: Path | str
     python: PythonHost
+    address: str = ""
 
     def scorer(self) -> Scorer:
         """Open the bundle and have it prove itself in this process. Raises what opening and loading raise."""

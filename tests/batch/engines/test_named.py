@@ -14,5 +14,5 @@ def test_an_engine_is_chosen_by_its_name():
 
 
 def test_an_unknown_engine_is_refused_naming_those_that_exist():
-    with pytest.raises(InvalidSetting, match=r"`--engine`: expected `local`.*found `dask`"):
+    with pytest.raises(InvalidSetting, match=r"`--engine`: expected `local`, `ray`.*found `dask`"):
         engine("dask")

@@ -9,13 +9,14 @@ import contextlib
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 
 from lading.batch.plan import Task
 from lading.batch.scoring import Done, Scorer
 from lading.batch.work import Work
 from lading.errors import LadingError, RunFailed
+from lading.runtime.host.cpus import cpu_limit
 
 _TRIES = 3
 
@@ -23,12 +24,12 @@ _TRIES = 3
 _context = multiprocessing.get_context("spawn")
 
 
-def score(work: Work, tasks: Sequence[Task], processes: int) -> Iterator[Done]:
-    """Score tasks in up to `processes` processes, or in this one, and iterate over them as they are done.
+def score(work: Work, tasks: Sequence[Task], processes: int) -> Generator[Done]:
+    """Score tasks in up to `processes` processes (0: one for each CPU); iterate over them as they are done.
 
     Raises `LadingError` for what would fail in any other process as well.
     """
-    processes = min(processes, len(tasks))
+    processes = min(processes or cpu_limit(), len(tasks))
     if processes <= 1:
         yield from _score_here(work, tasks)
         return

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lading.batch.engines.named import ENGINES
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import (
@@ -26,7 +27,7 @@ from lading.cli.ui.parameters import (
     open_registry,
     registry_option,
 )
-from lading.errors import missing_extra
+from lading.errors import UsageError, missing_extra
 from lading.ref import Ref
 
 if TYPE_CHECKING:
@@ -79,10 +80,22 @@ _MOST_REASONS = 5
 )
 @click.option(
     "--engine",
-    type=click.Choice(["local"]),
+    type=click.Choice(list(ENGINES)),
     default="local",
     show_default=True,
-    help="What divides the work: processes of this machine.",
+    help="What divides the work: processes of this machine, a Ray cluster, or Spark.",
+)
+@click.option(
+    "--ray-address",
+    default="",
+    metavar="HOST:PORT",
+    help="Ray cluster.  [default: `RAY_ADDRESS`, else the one of this machine]",
+)
+@click.option(
+    "--spark-master",
+    default="",
+    metavar="URL",
+    help="Spark's master, or `sc://…`.  [default: `SPARK_REMOTE`, `spark-submit`, else this machine]",
 )
 @click.option(
     "--processes",
@@ -139,6 +152,7 @@ def run(model: Ref | Path, **options: Any) -> None:
     bundle, name = open_named(model, options["registry"])
     settings = Options(
         engine=options["engine"],
+        address=_address(options["engine"], options["ray_address"], options["spark_master"]),
         keep=tuple(options["keep"]),
         where=options["where"] or "",
         processes=options["processes"] or 0,
@@ -163,6 +177,15 @@ def run(model: Ref | Path, **options: Any) -> None:
     if recorder.missed is not None:
         printing.info(f"not in the registry: {recorder.missed}")
     _tell(done, options["place"])
+
+
+def _address(engine: str, ray: str, spark: str) -> str:
+    """Return where the engine's cluster is. Raises `UsageError` for the address of another engine's."""
+    addresses = {"ray": ("--ray-address", ray), "spark": ("--spark-master", spark)}
+    for other, (option, address) in addresses.items():
+        if address and other != engine:
+            raise UsageError(f"`{option}`", expected=f"`--engine {other}`", found=f"`--engine {engine}`")
+    return addresses.get(engine, ("", ""))[1]
 
 
 @contextmanager
@@ -206,6 +229,8 @@ def _tell(done: BatchRun, place: Path | str) -> None:
     printing.info(f"scored {manifest.scored:,} of {manifest.rows:,} rows of {manifest.model}{rate}")
     if done.resumed and done.seconds:
         printing.info(f"{done.resumed:,} parts had been scored before")
+    for machine in done.refused:
+        printing.info(f"refused: {machine.node}, {machine.reason}")
     for name in done.left_out[:_MOST_REASONS]:
         printing.info(f"left out: `{name}` is no file of rows")
     if len(done.left_out) > _MOST_REASONS:
