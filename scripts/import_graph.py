@@ -66,7 +66,9 @@ class Module:
         """Return the files in tests/ that would be this module's own test, best first."""
         names = self.name.split(".")[1:]
         if not self.is_package:
-            return ["/".join((*names[:-1], f"test_{names[-1]}.py"))]
+            path = "/".join((*names[:-1], f"test_{names[-1]}.py"))
+            # A part that needs a framework with an environment of its own is tested there.
+            return [path, f"engines/{path}"]
         return [
             "/".join((*names, file)) for file in (f"test_{self.name.rpartition('.')[2]}.py", "test_init.py")
         ]

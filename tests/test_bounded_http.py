@@ -6,6 +6,7 @@ import gzip
 import itertools
 import time
 
+import httpx
 import pytest
 
 from lading.blobs.retry import AnswerRefused
@@ -95,3 +96,25 @@ def test_an_ordinary_answer_keeps_its_status_headers_and_url():
     assert (response.status_code, response.reason_phrase, response.text) == (404, "Not Here", "no")
     assert response.links["next"]["url"] == "/next"
     assert str(response.url) == f"{server.url}/a?b=c"
+
+
+def test_a_connection_is_made_to_an_address_that_is_allowed_and_to_no_other():
+    seen = []
+
+    def may_connect(host, address):
+        seen.append((host, address))
+        return address == "127.0.0.1"
+
+    with hostile(lambda _: [answered("200 OK", b"hello")]) as server:
+        url = server.url.replace("127.0.0.1", "localhost")
+        with open_client(timeout=5, may_connect=may_connect, trust_env=False) as client:
+            assert fetch(client, client.build_request("GET", url)).content == b"hello"
+        assert ("localhost", "127.0.0.1") in seen
+        nowhere = open_client(timeout=5, may_connect=lambda _host, _address: False, trust_env=False)
+        with nowhere as client, pytest.raises(AnswerRefused, match=r"127\.0\.0\.1, which is not allowed"):
+            fetch(client, client.build_request("GET", url))
+        with (
+            open_client(may_connect=may_connect, trust_env=False) as client,
+            pytest.raises(httpx.ConnectError),
+        ):
+            fetch(client, client.build_request("GET", "http://nothing.invalid/"))

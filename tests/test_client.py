@@ -37,7 +37,7 @@ def url(bundle, tmp_path_factory):
         registry.push(linear_bundle(folder / "second", seed=1), tags=("stable",))
         registry.push(linear_bundle(folder / "plain", "plain", features=2, classes=2, labels=False))
     refs = ("iris:1", "iris:2", "plain:1")
-    with serving(*refs, flags=("--registry", str(folder), "--default-model", "plain")) as server:
+    with serving(*refs, flags=("--registry", str(folder), "--default-model", "plain", "--jobs")) as server:
         yield server.url
 
 
@@ -50,6 +50,54 @@ def client(url):
 @pytest.fixture(scope="module")
 def golden(bundle):
     return bundle.samples()
+
+
+@pytest.mark.slow
+def test_a_job_is_submitted_waited_for_and_answered_as_a_prediction(client, golden):
+    job = client.submit(golden.inputs["X"], priority=3, key="once")
+    assert (job.model, job.priority) == ("iris", 3)
+    assert client.submit(golden.inputs["X"], priority=3, key="once").id == job.id
+    prediction = client.wait(job, timeout_s=60)
+    assert prediction.values == client.predict(golden.inputs["X"]).values
+    assert prediction.model == "iris:1"
+    ended = client.job(job.id)
+    assert (ended.state, ended.status, ended.has_ended) == ("done", 200, True)
+    named = client.wait(client.submit(golden.inputs["X"], ["label"]).id, timeout_s=60)
+    assert list(named.outputs) == ["label"]
+    with pytest.raises(RemoteError, match="found one that is done") as caught:
+        client.cancel(job)
+    assert caught.value.status == 409
+    with pytest.raises(RemoteError, match="expected a job, found none") as caught:
+        client.wait("nothing")
+    assert caught.value.status == 404
+
+
+def test_a_job_that_has_not_ended_in_time_says_so(monkeypatch):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = b'{"id": "1", "model": "iris", "state": "waiting", "new": 1}'
+            self.send_response(202 if self.path.endswith("/result") else 200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        with Client(f"http://127.0.0.1:{server.server_port}") as client:
+            assert not client.job("1").has_ended
+            with pytest.raises(
+                ServerUnavailable, match=r"job `1`: expected a result within 0\.1 s, found none"
+            ):
+                client.wait("1", timeout_s=0.1)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @pytest.mark.slow

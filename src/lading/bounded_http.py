@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -48,14 +49,22 @@ def time_limit(seconds: float) -> Iterator[None]:
         _ends_at.reset(token)
 
 
-def open_client(**options: Any) -> httpx.Client:
-    """Return a client whose connections keep to `time_limit`; `options` are those of `httpx.Client`."""
+MayConnect = Callable[[str, str], bool]
+"""Returns whether a host may be connected to at an address that its name resolves to."""
+
+
+def open_client(*, may_connect: MayConnect | None = None, **options: Any) -> httpx.Client:
+    """Return a client whose connections keep to `time_limit`; `options` are those of `httpx.Client`.
+
+    With `may_connect`, each connection is to an address that it has allowed, whatever the name resolves to a
+    moment later; `AnswerRefused` if it allows none.
+    """
     client = httpx.Client(**options)
     client.headers["accept-encoding"] = "identity"
     # Passing a transport of our own would leave out the proxies that the environment names.
     for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001 - see test_private_parts
         if isinstance(transport, httpx.HTTPTransport):
-            transport._pool._network_backend = _Backend()  # noqa: SLF001 - see test_private_parts
+            transport._pool._network_backend = _Backend(may_connect)  # noqa: SLF001 - see test_private_parts
     return client
 
 
@@ -135,6 +144,10 @@ def _raw(response: httpx.Response) -> Iterator[bytes]:
 class _Backend(httpcore.SyncBackend):
     """Connects as httpcore does; reading and writing wait no longer than `time_limit` says."""
 
+    def __init__(self, may_connect: MayConnect | None) -> None:
+        super().__init__()
+        self._may_connect = may_connect
+
     def connect_tcp(
         self,
         host: str,
@@ -144,9 +157,27 @@ class _Backend(httpcore.SyncBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         connect = super().connect_tcp
+        if self._may_connect is not None:
+            # By its address and not by its name, which may resolve to another the next time. TLS still checks
+            # the certificate against the name.
+            host = _allowed_address(host, port, self._may_connect)
         return _Stream(
             _within(timeout, lambda left: connect(host, port, left, local_address, socket_options))
         )
+
+
+def _allowed_address(host: str, port: int, may_connect: MayConnect) -> str:
+    """Return the first allowed address of `host`; raises `AnswerRefused` and `httpcore.ConnectError`."""
+    try:
+        resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise httpcore.ConnectError(str(error)) from error
+    addresses = [str(entry[4][0]) for entry in resolved]
+    allowed = (address for address in addresses if may_connect(host, address))
+    address = next(allowed, None)
+    if address is None:
+        raise AnswerRefused(f"`{host}` at {', '.join(dict.fromkeys(addresses))}, which is not allowed")
+    return address
 
 
 class _Stream(httpcore.NetworkStream):

@@ -25,6 +25,9 @@ from lading.ref import Ref
 from lading.signature import Signature
 from lading.signature.rows import as_rows, may_be_row
 
+_NOT_YET = 202
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
+
 CONNECT_TRIES = 3
 """The connection attempts of a GET, 0.1 s and then 0.2 s apart."""
 
@@ -60,6 +63,28 @@ class Prediction:
     def _repr_html_(self) -> str | None:
         """Return what a notebook shows, or None without the extra ``hub``."""
         return notebook.fragment("prediction", self)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request that is answered later: ``state`` is waiting, running, done, failed or cancelled.
+
+    ``status`` is the HTTP status of its answer, 0 without one; ``reason`` says why it has failed, or why it
+    waits again.
+    """
+
+    id: str
+    model: str
+    state: str
+    priority: int = 0
+    attempts: int = 0
+    status: int = 0
+    reason: str = ""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it will not change any more."""
+        return self.state in ("done", "failed", "cancelled")
 
 
 class Client:
@@ -110,6 +135,59 @@ class Client:
     def predict_label(self, data: Any) -> Prediction:
         """Predict the label of each row of `data`, by its name in the bundle."""
         return self._post("predict/label", {"data": plain(self._rows(data))})
+
+    def submit(
+        self,
+        data: Any,
+        outputs: Sequence[str] | None = None,
+        *,
+        priority: int = 0,
+        key: str = "",
+        webhook: str = "",
+    ) -> Job:
+        """Have `data` predicted later, as `predict` would; the server must take jobs (`--jobs`).
+
+        Jobs of a greater `priority` are first. With the same `key` it is the same job, however often it is
+        submitted: without one, a job that was submitted twice runs twice. `webhook` is a URL that is called
+        when the job has ended.
+        """
+        body: dict[str, Any] = {"data": plain(self._rows(data))}
+        if outputs is not None:
+            body["outputs"] = list(outputs)
+        headers = {"content-type": "application/json", "x-lading-job-priority": str(priority)}
+        headers |= {"idempotency-key": key} if key else {}
+        headers |= {"x-lading-job-webhook": webhook} if webhook else {}
+        content = _encoded(body)
+        answer = self._send("POST", f"{self._model_prefix()}/jobs", content=content, headers=headers)
+        self._check(answer)
+        return self._job(answer)
+
+    def job(self, job: str | Job) -> Job:
+        """Return a job as it is now. Raises `RemoteError` (404) if there is none with this id."""
+        return self._job(self._get(f"/jobs/{quote(_id_of(job))}"))
+
+    def cancel(self, job: str | Job) -> Job:
+        """Cancel a job that waits or runs. Raises `RemoteError` (409) if it has ended."""
+        answer = self._send("DELETE", f"/jobs/{quote(_id_of(job))}")
+        self._check(answer)
+        return self._job(answer)
+
+    def wait(self, job: str | Job, *, timeout_s: float = 300.0) -> Prediction:
+        """Wait until a job has ended, and return its answer; raises what `predict` would have raised.
+
+        Raises `ServerUnavailable` after `timeout_s`; the job goes on.
+        """
+        # The result and not the job: it is the answer of the route, errors included.
+        path, ends_at = f"/jobs/{quote(_id_of(job))}/result", time.monotonic() + timeout_s
+        pause_s = _FIRST_PAUSE_S
+        while (answer := self._get(path)).status_code == _NOT_YET:
+            left_s = ends_at - time.monotonic()
+            if left_s <= 0:
+                expected = f"a result within {timeout_s:g} s"
+                raise ServerUnavailable(f"job `{_id_of(job)}`", expected=expected, found="none yet")
+            time.sleep(min(pause_s, left_s))
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        return self._prediction(answer)
 
     def metadata(self) -> dict[str, Any]:
         """Return name, version, digest, inputs and outputs of the model, with a sample of each."""
@@ -174,13 +252,18 @@ class Client:
         return self._prefix
 
     def _post(self, route: str, body: dict[str, Any]) -> Prediction:
-        path = f"{self._model_prefix()}/{route}"
-        try:
-            content = msgspec.json.encode(body)
-        except UnicodeEncodeError:
-            raise ValueRefused("`$.data`", expected="text", found="a lone surrogate") from None
+        path, content = f"{self._model_prefix()}/{route}", _encoded(body)
         answer = self._send("POST", path, content=content, headers={"content-type": "application/json"})
         self._check(answer)
+        return self._prediction(answer)
+
+    def _job(self, answer: httpx.Response) -> Job:
+        try:
+            return msgspec.convert(self._object(answer), Job, strict=False)
+        except msgspec.ValidationError:
+            raise self._not_lading(answer) from None
+
+    def _prediction(self, answer: httpx.Response) -> Prediction:
         document = self._object(answer)
         outputs = document.get("outputs", {})
         values = document["prediction"] if "prediction" in document else next(iter(outputs.values()), None)
@@ -254,6 +337,17 @@ class Client:
             hint=hint,
             status=answer.status_code,
         )
+
+
+def _encoded(body: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:
+        raise ValueRefused("`$.data`", expected="text", found="a lone surrogate") from None
+
+
+def _id_of(job: str | Job) -> str:
+    return job.id if isinstance(job, Job) else job
 
 
 def plain(data: Any) -> Any:

@@ -67,6 +67,7 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     │   ├── ImageNotFound           no such container image, or none for this platform
     │   ├── LabelsNotFound          the model has no labels
     │   ├── ReplicaNotFound         the inventory lists no such server
+    │   ├── JobNotFound             no job has this id, or its result is not kept any more
     │   └── RouteNotFound
     ├── MethodRefused             the route exists, but not for this method
     ├── MediaTypeRefused          a content type that the route does not read
@@ -88,10 +89,13 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     │   ├── StillInUse
     │   ├── StaleRelease            another actor changed the release in the meantime
     │   ├── SignatureChanged        callers of the live version would notice the release
-    │   └── BatchChanged            files of a batch run are not those it began with, or has written
+    │   ├── BatchChanged            files of a batch run are not those it began with, or has written
+    │   ├── JobKeyReused            another job has this key
+    │   └── JobEnded                a job that cannot be cancelled any more, or has no result
     ├── UnavailableError          may work later
     │   ├── ModelNotReady           loading, draining or failed
     │   ├── ModelProcessEnded       the process that runs a model's code has ended; another is started
+    │   ├── OutputInUse             another batch run is at work in the folder
     │   ├── RegistryUnavailable
     │   │   ├── CatalogTooNew
     │   │   └── RegistryReadOnly
@@ -447,6 +451,10 @@ class ReplicaNotFound(NotFound):
     """The inventory lists no such server, or more than one of that name."""
 
 
+class JobNotFound(NotFound):
+    """No job has this id, or its result is not kept any more."""
+
+
 class RouteNotFound(NotFound):
     """The server has no such route."""
 
@@ -543,6 +551,14 @@ class BatchChanged(ConflictError):
     """Files of a batch run are not those that it was begun with, or that it has written."""
 
 
+class JobKeyReused(ConflictError):
+    """Another job has this key."""
+
+
+class JobEnded(ConflictError):
+    """A job that cannot be cancelled any more, or has no result."""
+
+
 class UnavailableError(LadingError):
     """May work later."""
 
@@ -553,6 +569,10 @@ class ModelNotReady(UnavailableError):
 
 class ModelProcessEnded(UnavailableError):
     """The process that runs a model's code has ended, or none runs; another is started."""
+
+
+class OutputInUse(UnavailableError):
+    """Another batch run is at work in the folder that was to be written to."""
 
 
 class RegistryUnavailable(UnavailableError):

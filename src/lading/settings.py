@@ -258,6 +258,34 @@ class ServeSettings:
     )
     hub_host: str = option("127.0.0.1", "Address of these pages, which ask for no password.")
     hub_port: int = option(8080, "Port of these pages; 0 picks a free one.", at_least=0, at_most=_LAST_PORT)
+    jobs: str = option(
+        "off",
+        "Take jobs: requests that are stored in the catalog and answered later, by any server of the model.",
+        flag=True,
+    )
+    job_concurrency: int = option(4, "Most jobs that a worker runs at the same time.", at_least=1)
+    job_lease_s: float = option(
+        30.0,
+        "Seconds after which another server takes a job whose server has ended.",
+        at_least=1,
+    )
+    job_attempts: int = option(
+        3, "How often a job is begun whose server ends, or whose model fails to answer in time.", at_least=1
+    )
+    max_jobs: int = option(10_000, "Jobs of a model that may wait; more are answered with 429.", at_least=1)
+    max_job_bytes: int = option(
+        8 * 2**20, "Largest body of a job, and of its answer, in bytes; the catalog keeps both.", at_least=1
+    )
+    job_webhook_secret_file: str = option(
+        "",
+        "File with the secrets that sign webhooks of jobs, a line `whsec_…` for each, the current one first; "
+        "empty: jobs may name no webhook.",
+    )
+    job_webhook_hosts: str = option(
+        "",
+        "Comma-separated hosts that webhooks of jobs may be sent to, `*.example.com` for all below one; over "
+        "http as well, and at private addresses. Empty: any host, over https, at public addresses.",
+    )
     log_level: str = option("info", "Lowest level to log.", choices=("debug", "info", "warning", "error"))
     log_format: str = option(
         "text", "Lines of the log: text, or one JSON object each.", choices=("text", "json")
@@ -314,6 +342,9 @@ class StoreSettings:
         300.0,
         "Seconds that feedback waits in the catalog for the server that gave the answer.",
         at_least=1,
+    )
+    jobs_kept_hours: float = option(
+        72.0, "Hours that jobs and their results are kept in the catalog after they have ended.", at_least=0
     )
     insecure_registries: str = option(
         "", "Comma-separated hosts of OCI registries to use without TLS; this machine is always one."

@@ -17,7 +17,7 @@ from lading.batch.checking import check_against
 from lading.batch.ledger import Ledger
 from lading.batch.recording import Recorder
 from lading.batch.run import Options, run_batch
-from lading.errors import BatchChanged, DestinationExists
+from lading.errors import BatchChanged, OutputInUse
 from support.batch_runs import dirty, files, has_come_to
 from support.waiting import wait_until
 
@@ -62,7 +62,7 @@ def test_two_runs_into_one_folder_refuse_each_other(tmp_path, iris, table, parqu
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 1
         assert b"found one that is at work" in errors
-        with pytest.raises(DestinationExists, match="at work"):
+        with pytest.raises(OutputInUse, match="at work"):
             run_batch(iris, [source], out, Options(processes=1))
     run_batch(iris, [source], out, Options(processes=1))
 

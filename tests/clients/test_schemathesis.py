@@ -22,7 +22,7 @@ def server(tmp_path_factory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("fuzzed")
     with Registry.open(str(folder / "registry")) as registry:
         registry.push(linear_bundle(folder / "iris"), tags=("stable",))
-    with serving("iris:1", flags=("--registry", str(folder / "registry"))) as started:
+    with serving("iris:1", flags=("--registry", str(folder / "registry"), "--jobs")) as started:
         yield started
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 import pytest
 import yaml
 
-from lading.deploy import Options, workload
+from lading.deploy import Options, Scaling, workload
+from lading.deploy.batch import BatchJob, batch_manifests
 from lading.deploy.canary import canary_manifests
 from lading.deploy.kubernetes import manifests
 from lading.deploy.kustomize import write_kustomize
@@ -50,6 +53,23 @@ def test_a_kustomize_folder_keeps_the_changes_of_the_user(tmp_path):
     assert 'version: "2"' in (folder / "base/deployment.yaml").read_text().replace("'", '"')
     listed = yaml.safe_load((folder / "base/kustomization.yaml").read_text())["resources"]
     assert {path.name for path in (folder / "base").iterdir()} == {*listed, "kustomization.yaml"}
+
+
+@pytest.mark.parametrize(("by", "least"), [("cpu", "minReplicas"), ("keda", "minReplicaCount")])
+def test_staging_has_fewer_pods_by_whatever_sets_their_number(tmp_path, by, least):
+    scaling = Scaling(by=by, prometheus="http://prometheus:9090")
+    write_kustomize(tmp_path, manifests(work(scaling=scaling)), "models")
+    (patch,) = yaml.safe_load((tmp_path / "overlays/staging/kustomization.yaml").read_text())["patches"]
+    operations = {entry["path"]: entry["value"] for entry in json.loads(patch["patch"])}
+    assert operations[f"/spec/{least}"] == 1
+    assert (tmp_path / "base" / f"{patch['target']['kind'].lower()}.yaml").exists()
+
+
+def test_a_batch_run_has_nothing_that_staging_could_have_fewer_of(tmp_path):
+    job = BatchJob(inputs=("s3://a",), output="s3://b", schedule="@daily")
+    write_kustomize(tmp_path, batch_manifests(work(), job), "models")
+    assert "patches" not in yaml.safe_load((tmp_path / "overlays/staging/kustomization.yaml").read_text())
+    assert (tmp_path / "base/cronjob.yaml").exists()
 
 
 def test_a_kustomize_folder_that_cannot_be_written_is_reported(tmp_path):

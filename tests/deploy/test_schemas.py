@@ -1,6 +1,6 @@
-"""Manifests checked by others: the schemas of Kubernetes and the Gateway API, kustomize, an API server.
+"""Manifests checked by others: the schemas of Kubernetes, the Gateway API and KEDA, kustomize, an API server.
 
-`make test` creates the two environments; by hand, use ``scripts/clients kubernetes gateway_api``.
+`make test` creates the environments; by hand, use ``scripts/clients kubernetes gateway_api keda``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 import yaml
 
-from lading.deploy import Options, workload
+from lading.deploy import Options, Scaling, workload
+from lading.deploy.batch import BatchJob, batch_manifests
 from lading.deploy.canary import http_route, weight_patch
 from lading.deploy.kubernetes import manifests
 from lading.deploy.kustomize import write_kustomize
+from lading.deploy.scaling import autoscaler
 from lading.deploy.yamltext import documents, plain
 from lading.registry import Registry
 from lading.release import HeaderRule, Plan
@@ -31,7 +33,13 @@ from support.workloads import IMAGE, canary, python_work, release, version, work
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = ROOT / ".venv-clients"
 KUBERNETES = ENVIRONMENTS / "kubernetes" / "bin"
+SIDES = ("live", "candidate")
 OLDEST, NEWEST = "1.30", "1.37"  # `preStop.sleep` is on by default since 1.30
+
+KEDA = Scaling(by="keda", prometheus="http://prometheus.monitoring.svc:9090")
+WAKING = Scaling(by="keda", prometheus=KEDA.prometheus, min_pods=0, wake_query="vector(1)")
+ONCE = BatchJob(inputs=("/data/in",), output="/data/scored", claim="rows")
+NIGHTLY = BatchJob(inputs=("s3://lake/in",), output="s3://lake/scored", schedule="0 3 * * *")
 
 pytestmark = pytest.mark.slow
 
@@ -57,6 +65,11 @@ def every_variant() -> dict[str, list[Any]]:
         "load-login": manifests(bare),
         "python-in-image": manifests(python_work("in-image", model_processes=2)),
         "python-load": manifests(python_work("load", wheels_claim="wheels", process_memory_mb=600)),
+        "own-metrics": manifests(work(scaling=Scaling(by="hpa"))),
+        "keda": manifests(work(scaling=KEDA)),
+        "batch": batch_manifests(work("in-image"), ONCE),
+        "batch-nightly": batch_manifests(work("load", pull_secret="login"), NIGHTLY),
+        "batch-python": batch_manifests(python_work("load", wheels_claim="wheels"), ONCE),
         "canary-in-image": canary("in-image"),
         "canary-load": canary(),
     }
@@ -71,8 +84,8 @@ def test_every_manifest_passes_the_strict_schemas_of_kubernetes(tmp_path, kubern
     assert done.returncode == 0, done.stdout + done.stderr
     output = done.stdout + done.stderr
     # Its only warning is about kinds that are not part of Kubernetes itself.
-    assert set(re.findall(r"find schema for kind (\w+)", output)) == {"HTTPRoute"}
-    assert output.count("passed for resource") == sum(map(len, every_variant().values())) - 2
+    assert set(re.findall(r"find schema for kind (\w+)", output)) == {"HTTPRoute", "ScaledObject"}
+    assert output.count("passed for resource") == sum(map(len, every_variant().values())) - 3
 
 
 def test_the_strict_schemas_refuse_an_invalid_manifest(tmp_path):
@@ -101,6 +114,27 @@ def test_the_schema_of_the_gateway_api_refuses_an_invalid_route():
     done = validate_routes([route])
     assert done.returncode == 1
     assert "weight must be integer" in done.stdout
+
+
+def validate_scalers(scalers: list[Any]) -> subprocess.CompletedProcess[str]:
+    script = ROOT / "tests" / "clients" / "check_scalers.mjs"
+    return run("node", script, ENVIRONMENTS / "keda", stdin=json.dumps(scalers))
+
+
+def test_every_scaler_passes_the_schema_of_keda():
+    scalers = [
+        plain(autoscaler(work(scaling=scaling, side=side))) for scaling in (KEDA, WAKING) for side in SIDES
+    ]
+    done = validate_scalers(scalers)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+
+
+def test_the_schema_of_keda_refuses_an_invalid_scaler():
+    scaler = plain(autoscaler(work(scaling=KEDA)))
+    scaler["spec"]["fallback"]["behavior"] = "hope"
+    done = validate_scalers([scaler])
+    assert done.returncode == 1
+    assert "fallback/behavior must be equal to one of the allowed values" in done.stdout
 
 
 # `make services` cannot install it: kubectl 1.20 of Debian 12 comes with kustomize 2, in which `patches` has

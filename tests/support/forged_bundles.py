@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from lading.bundle import Bundle, unpack_tar
+from lading.bundle import Bundle, Draft, unpack_tar, write_bundle
 from lading.errors import LadingError
 
 Tree = dict[str, Any]
@@ -47,6 +49,19 @@ def put(path: Path, name: str, data: bytes) -> Path:
 
 def entry(data: bytes) -> Tree:
     return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+
+
+def forge_golden_output(path: Path) -> None:
+    """Change one expected probability and repair every digest, as an attacker or a broken packer would."""
+    bundle = Bundle.open(path)
+    samples = bundle.samples()
+    samples.outputs["probabilities"][3, 1] += np.float32(0.25)
+    manifest = bundle.manifest
+    values = {name: getattr(manifest, name) for name in Draft.__struct_fields__}
+    model = (path / "model.onnx").read_bytes()
+    requirements = (path / "requirements.txt").read_text()
+    shutil.rmtree(path)
+    write_bundle(path, Draft(**values), model=model, samples=samples, requirements=requirements)
 
 
 def header(name: str, size: int = 0, kind: bytes = b"0", **fields: bytes) -> bytes:

@@ -109,9 +109,9 @@ def root_filesystem() -> Path:
     return path
 
 
-def runtime_base() -> str:
+def runtime_base(requirements: str = "image.txt") -> str:
     """Build the runtime image of this lading as a layout, with no engine, once for these very sources."""
-    pins = ROOT / "requirements" / "image.txt"
+    pins = ROOT / "requirements" / requirements
     files = sorted(
         path for path in (ROOT / "src" / "lading").rglob("*") if path.suffix in {".py", ".binpb", ".html"}
     )

@@ -118,12 +118,24 @@ def alertmanager(folder: Path, hook: Webhook) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def prometheus(folder: Path, target: str, rules: Path | None = None, alerts_to: str = "") -> Iterator[str]:
-    """Run Prometheus, which scrapes `target` twice a second and knows `rules`; yield its address."""
+def prometheus(
+    folder: Path,
+    target: str,
+    rules: Path | None = None,
+    alerts_to: str = "",
+    labels: dict[str, str] | None = None,
+) -> Iterator[str]:
+    """Run Prometheus, which scrapes `target` twice a second and knows `rules`; yield its address.
+
+    `labels` are put on all that it scrapes, as a cluster does.
+    """
     config: dict[str, Any] = {
         "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"},
         "scrape_configs": [
-            {"job_name": "lading", "static_configs": [{"targets": [target.removeprefix("http://")]}]}
+            {
+                "job_name": "lading",
+                "static_configs": [{"targets": [target.removeprefix("http://")], "labels": labels or {}}],
+            }
         ],
     }
     if rules is not None:

@@ -56,7 +56,7 @@ class RayCluster:
         """Start a command on the cluster's own network; end it with `kill`."""
         enter = ["nsenter", "--target", str(self._inside), "--user", "--preserve-credentials"]
         return subprocess.Popen(
-            [*enter, "--net", "--pid", "--mount", "--", *command],
+            [*enter, "--net", "--pid", "--mount", f"--wdns={Path.cwd()}", "--", *command],
             env={**self.environ, **environ},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -74,7 +74,7 @@ class Ledger:
     def holding(self) -> Iterator[None]:
         """Keep other runs out of the place.
 
-        Raises `DestinationExists` if one is at work there, or if the place holds something else,
+        Raises `OutputInUse` if one is at work there, `DestinationExists` if the place holds something else,
         and what `destination_errors` makes of a disk that is full or fails within.
         """
         with destination_errors(f"output `{self._place.where}`"), self._place.holding():

@@ -85,8 +85,8 @@ def run_batch(
 
     Each is a path of this machine, or the text ``s3://bucket/…``. Nothing is written before every file has
     been found to fit, and nothing is published before all is scored. Raises `InputError` for files that do
-    not fit, `BatchChanged`, `DestinationExists`, `GateNotMet` for too many rows set aside or drift,
-    `RegistryUnavailable` for a bucket out of reach, and what loading and running a model raise.
+    not fit, `BatchChanged`, `DestinationExists`, `OutputInUse`, `GateNotMet` for too many rows set aside
+    or drift, `RegistryUnavailable` for a bucket out of reach, and what loading and running a model raise.
     """
     options, recorder = options or Options(), recorder or Recorder()
     score = _engine(options, output)

@@ -16,6 +16,7 @@ from lading.cli.commands.hub import hub
 from lading.cli.commands.image import image
 from lading.cli.commands.inspect import inspect
 from lading.cli.commands.inventory import inventory
+from lading.cli.commands.jobs import jobs
 from lading.cli.commands.list import list_models
 from lading.cli.commands.log import log
 from lading.cli.commands.matrix import matrix
@@ -47,7 +48,7 @@ EXAMPLES = (
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Pack and verify", (pack, inspect, verify)),
     ("Registry", (push, pull, list_models, show, diff, tag, matrix, remove, gc)),
-    ("Serve and predict", (serve, predict, batch)),
+    ("Serve and predict", (serve, predict, batch, jobs)),
     ("Images", (image,)),
     ("Releases", (release, rollout, rollback, history)),
     ("Monitoring", (hub, monitor, log, replay)),

@@ -1,4 +1,4 @@
-"""What to deploy and how; one file for each part: manifests, canary, KServe, kustomize, cluster.
+"""What to deploy and how, in one file for each part, from the pod to the cluster.
 
 `Options` are what a person chooses; a `Workload` is a version with its place in a cluster. From these, pure
 functions make manifests. Resolves no reference, builds no image and stores nothing.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from lading.errors import InvalidSetting
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Pattern = Literal["in-image", "load"]
 Side = Literal["live", "candidate"]
+ScaleBy = Literal["cpu", "hpa", "keda"]
 
 UNMEASURED_PROCESS_MB = 512.0
 """For each model process beside its model, as long as nothing was measured."""
@@ -30,10 +31,45 @@ REGISTRY_SECRET = "lading-registry"  # noqa: S105 - the name of a Secret, not a 
 _DNS_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _OBJECT_NAME = re.compile(r"[a-z]([a-z0-9-]{0,53}[a-z0-9])?")
 _CANARY = "-canary"
-_RESERVED_NAME = re.compile(rf".*{_CANARY}|m-.*-[0-9a-f]{{8}}")
-"""Names that lading makes itself: those of candidates, and those with a hash."""
+_BATCH = "-batch"
+_RESERVED_NAME = re.compile(rf".*({_CANARY}|{_BATCH})|m-.*-[0-9a-f]{{8}}")
+"""Names that lading makes itself: those of candidates, those of batch runs, and those with a hash."""
 _PINNED = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 _IMAGE = re.compile(r"[a-z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """How many pods serve, and by what; raises `InvalidSetting`.
+
+    ``hpa`` reads lading's metrics through prometheus-adapter, ``keda`` reads them at the URL ``prometheus``.
+    ``wake_query`` is a query in PromQL that is above 0 while somebody wants answers from no pod at all:
+    only with it may ``min_pods`` be 0.
+    """
+
+    by: ScaleBy = "cpu"
+    min_pods: int = 3
+    max_pods: int = 10
+    prometheus: str = ""
+    wake_query: str = ""
+
+    def __post_init__(self) -> None:
+        if self.by == "keda" and not self.prometheus:
+            hint = "such as `http://prometheus-operated.monitoring.svc:9090`"
+            raise InvalidSetting("KEDA", expected="the URL of a Prometheus", found="none", hint=hint)
+        if self.min_pods < (0 if self.by == "keda" and self.wake_query else 1):
+            # Metrics of lading come from its pods: without one, nothing would ever ask for the first.
+            raise InvalidSetting(
+                "least number of pods",
+                expected="at least 1, because without a pod no metric asks for the first",
+                found=f"`{self.min_pods}`",
+                hint="`--autoscale keda --wake-query QUERY` names a metric of somebody else, as of a gateway",
+            )
+        if self.max_pods < max(1, self.min_pods):
+            least = max(1, self.min_pods)
+            raise InvalidSetting(
+                "most pods", expected=f"at least {least}, the least", found=f"`{self.max_pods}`"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +93,7 @@ class Options:
     model_processes: int = 1
     process_memory_mb: int = 0
     wheels_claim: str = ""
+    scaling: Scaling = field(default_factory=Scaling)
 
     def __post_init__(self) -> None:
         # An init container that pulls the bundle has to know where the registry is.

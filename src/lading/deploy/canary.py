@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lading.deploy import Options, Side, Workload, object_name
-from lading.deploy.kubernetes import autoscaler, deployment, manifests, service
+from lading.deploy.kubernetes import deployment, manifests, service
 from lading.deploy.pod import HTTP_PORT
+from lading.deploy.scaling import autoscaler
 from lading.deploy.yamltext import Noted, plain
 from lading.errors import UsageError
 

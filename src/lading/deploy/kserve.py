@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from lading.deploy import Workload
-from lading.deploy.kubernetes import MAX_PODS, MIN_PODS, namespace, network_policy, version_annotations
+from lading.deploy.kubernetes import namespace, network_policy, version_annotations
 from lading.deploy.pod import HTTP_PORT, pod_spec, server_container
 from lading.deploy.yamltext import Noted
 
@@ -73,8 +73,8 @@ def inference_service(work: Workload) -> Any:
         },
         "spec": {
             "predictor": {
-                "minReplicas": MIN_PODS,
-                "maxReplicas": MAX_PODS,
+                "minReplicas": work.options.scaling.min_pods,
+                "maxReplicas": work.options.scaling.max_pods,
                 "scaleMetric": "cpu",
                 "scaleTarget": 50,
                 **pod_fields,

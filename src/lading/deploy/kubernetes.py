@@ -1,6 +1,7 @@
-"""Manifests of one model for Kubernetes: namespace, Deployment, Service, scaling and protection.
+"""Manifests of one model for Kubernetes: namespace, Deployment, Service and protection.
 
-Pure functions of a `Workload`. Applies nothing (``cluster`` does) and splits no traffic (``canary`` does).
+Pure functions of a `Workload`. Applies nothing (``cluster`` does), splits no traffic (``canary`` does) and
+does not say how many pods run (``scaling`` does).
 """
 
 from __future__ import annotations
@@ -8,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from lading.deploy import Workload, object_name
-from lading.deploy.pod import GRPC_PORT, HTTP_PORT, pod_spec, selector
+from lading.deploy.pod import GRPC_PORT, HTTP_PORT, metadata, pod_spec, selector
+from lading.deploy.scaling import autoscaler
 from lading.deploy.yamltext import Noted
 
-MIN_PODS, MAX_PODS = 3, 10
 REGISTRY_PORTS = (443, 5000, 5432, 9000)
 """HTTPS, OCI registries, PostgreSQL and self-hosted S3."""
 
@@ -48,7 +49,7 @@ def deployment(work: Workload) -> Any:
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": {**_metadata(work), "annotations": version_annotations(work)},
+            "metadata": {**metadata(work), "annotations": version_annotations(work)},
             "spec": {
                 "strategy": {
                     "type": "RollingUpdate",
@@ -81,7 +82,7 @@ def service(work: Workload) -> Any:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(work),
+        "metadata": metadata(work),
         "spec": {
             "selector": selector(work),
             "ports": [
@@ -102,42 +103,13 @@ def service(work: Workload) -> Any:
     }
 
 
-def autoscaler(work: Workload) -> Any:
-    """Return the autoscaler: 3 to 10 pods at half of the requested CPUs; a candidate starts with one."""
-    minimum: Any = MIN_PODS
-    if work.side == "candidate":
-        minimum = Noted(1, "It grows with its share of the traffic.")
-    return {
-        "apiVersion": "autoscaling/v2",
-        "kind": "HorizontalPodAutoscaler",
-        "metadata": _metadata(work),
-        "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": work.name},
-            "minReplicas": minimum,
-            "maxReplicas": MAX_PODS,
-            "metrics": [
-                {
-                    "type": "Resource",
-                    "resource": {
-                        "name": "cpu",
-                        "target": {
-                            "type": "Utilization",
-                            "averageUtilization": Noted(50, "Of the request; the other half is for peaks."),
-                        },
-                    },
-                }
-            ],
-        },
-    }
-
-
 def disruption_budget(work: Workload) -> Any:
     """Return the disruption budget, which limits how many pods a node drain may remove."""
     # Only drains and other voluntary evictions count; rollouts are limited by the Deployment.
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": _metadata(work),
+        "metadata": metadata(work),
         "spec": {
             "maxUnavailable": Noted(
                 1, "Not minAvailable, which would block every drain while only that many run."
@@ -156,7 +128,7 @@ def network_policy(work: Workload) -> Any:
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         # One policy for both sides of a canary, with the model's own name.
-        "metadata": {**_metadata(work), "name": object_name(work.model)},
+        "metadata": {**metadata(work), "name": object_name(work.model)},
         "spec": {
             "podSelector": {"matchLabels": {"app.kubernetes.io/name": work.model}},
             "policyTypes": ["Ingress", "Egress"],
@@ -167,10 +139,10 @@ def network_policy(work: Workload) -> Any:
                         "Every pod of this cluster; name your gateway's namespace to be stricter. "
                         "Probes are always allowed.",
                     ),
-                    "ports": [_tcp("http"), _tcp("grpc")],
+                    "ports": [tcp("http"), tcp("grpc")],
                 }
             ],
-            "egress": _egress(work),
+            "egress": egress(work),
         },
     }
 
@@ -187,15 +159,8 @@ def version_annotations(work: Workload) -> dict[str, Any]:
     }
 
 
-def _metadata(work: Workload) -> dict[str, Any]:
-    return {
-        "name": work.name,
-        "namespace": work.options.namespace,
-        "labels": {**selector(work), "app.kubernetes.io/managed-by": "lading"},
-    }
-
-
-def _egress(work: Workload) -> Any:
+def egress(work: Workload) -> Any:
+    """Return what pods may connect to: nothing without a Secret, else names, catalog and store."""
     if not work.options.secret:
         return Noted(
             [], "Nothing at all: the bundle is in the image, and the server depends on nothing else."
@@ -206,12 +171,13 @@ def _egress(work: Workload) -> Any:
         {"ports": dns},
         {
             "ports": Noted(
-                [_tcp(port) for port in REGISTRY_PORTS],
+                [tcp(port) for port in REGISTRY_PORTS],
                 "Catalog and store; add `to` with their addresses and remove the ports you do not use.",
             )
         },
     ]
 
 
-def _tcp(port: str | int) -> dict[str, Any]:
+def tcp(port: str | int) -> dict[str, Any]:
+    """Return a port of a network policy."""
     return {"port": port, "protocol": "TCP"}

@@ -13,6 +13,11 @@ from lading.deploy.yamltext import Noted, document, plain
 from lading.errors import InvalidSetting
 
 KUSTOMIZATION = "kustomization.yaml"
+_SCALERS = {
+    "HorizontalPodAutoscaler": ("minReplicas", "maxReplicas"),
+    "ScaledObject": ("minReplicaCount", "maxReplicaCount"),
+}
+"""Kinds that set the number of pods, with their fields for the least and the most."""
 _HEAD = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
 
 
@@ -46,7 +51,9 @@ def kustomize_files(manifests: list[Any], namespace: str) -> Iterator[tuple[Path
             {**_HEAD, "resources": names}, "Written by `lading deploy kubernetes`; make changes in overlays."
         ),
     )
-    yield Path("overlays/staging") / KUSTOMIZATION, _overlay(f"{namespace}-staging", _fewer_pods())
+    scalers = {plain(manifest)["kind"] for manifest in manifests} & set(_SCALERS)
+    staging = _overlay(f"{namespace}-staging", [_fewer_pods(kind) for kind in sorted(scalers)])
+    yield Path("overlays/staging") / KUSTOMIZATION, staging
     yield Path("overlays/production") / KUSTOMIZATION, _overlay(namespace, [])
 
 
@@ -57,14 +64,15 @@ def _overlay(namespace: str, patches: list[Any]) -> Any:
     return Noted(content, "Yours: lading writes this file once and never changes it.")
 
 
-def _fewer_pods() -> list[Any]:
+def _fewer_pods(kind: str) -> Any:
+    least, most = _SCALERS[kind]
     # A JSON patch (RFC 6902), which kustomize takes as a string.
     patch = [
-        {"op": "replace", "path": "/spec/minReplicas", "value": 1},
-        {"op": "replace", "path": "/spec/maxReplicas", "value": 2},
+        {"op": "replace", "path": f"/spec/{least}", "value": 1},
+        {"op": "replace", "path": f"/spec/{most}", "value": 2},
     ]
     why = "Staging shows that it works, not that it can carry the load."
-    return [Noted({"target": {"kind": "HorizontalPodAutoscaler"}, "patch": _json(patch)}, why)]
+    return Noted({"target": {"kind": kind}, "patch": _json(patch)}, why)
 
 
 def _json(value: Any) -> str:

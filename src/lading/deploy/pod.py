@@ -68,7 +68,7 @@ def server_container(work: Workload, name: str = "server") -> dict[str, Any]:
     options = work.options
     container: dict[str, Any] = {
         "name": name,
-        "image": _image(work),
+        "image": image_of(work),
         "args": Noted(
             ["serve"], f"The entry point of the image is `lading`; it serves the bundles in {BUNDLES}."
         ),
@@ -234,8 +234,13 @@ def resources(work: Workload) -> dict[str, Any]:
 
 
 def memory_mib(model_mb: float, processes_mb: float = 0.0) -> int:
-    """Return the memory of a container in MiB, rounded up to a multiple of 32."""
-    return 32 * math.ceil((SERVER_MB + 1.25 * model_mb + processes_mb) * 1e6 / 2**20 / 32)
+    """Return the memory of a server's container in MiB, rounded up to a multiple of 32."""
+    return rounded_mib(SERVER_MB + 1.25 * model_mb + processes_mb)
+
+
+def rounded_mib(mb: float) -> int:
+    """Return MB as MiB, rounded up to a multiple of 32."""
+    return 32 * math.ceil(mb * 1e6 / 2**20 / 32)
 
 
 def processes_mb(work: Workload) -> float:
@@ -339,12 +344,22 @@ def mounts(work: Workload, *, writable_bundles: bool) -> list[Any]:
     return mounted
 
 
+def metadata(work: Workload) -> dict[str, Any]:
+    """Return the metadata of an object of one side."""
+    return {
+        "name": work.name,
+        "namespace": work.options.namespace,
+        "labels": {**selector(work), "app.kubernetes.io/managed-by": "lading"},
+    }
+
+
 def selector(work: Workload) -> dict[str, str]:
     """Return the labels that select the pods of one side. They can never change, so there are few."""
     return {"app.kubernetes.io/name": work.model, "app.kubernetes.io/instance": work.name}
 
 
-def _image(work: Workload) -> Any:
+def image_of(work: Workload) -> Any:
+    """Return the image of a container that runs the model."""
     if work.options.pattern == "in-image":
         return Noted(work.options.image, f"By digest; its last layer is the bundle {work.version.ref}.")
     if "@sha256:" in work.options.image:

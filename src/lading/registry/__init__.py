@@ -1,8 +1,8 @@
 """Where bundles and what is known of them are kept: a `Catalog` of rows and a `Store` of blobs.
 
-Holds the `Registry` over both; its six parts (``versions``, ``releases``, ``traffic``, ``fleet``,
-``monitoring``, ``runs``) need the catalog alone. The contracts and what implements them are in ``catalog``
-and ``store``. Never runs a model.
+Holds the `Registry` over both; its seven parts (``versions``, ``releases``, ``traffic``, ``fleet``,
+``monitoring``, ``runs``, ``jobs``) need the catalog alone. The contracts and what implements them are in
+``catalog`` and ``store``. Never runs a model.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from lading.clock import iso_time
 from lading.errors import BlobNotFound, BundleError, RegistryUnavailable, UsageError
 from lading.registry.cache import BundleCache, with_hint
 from lading.registry.fleet import Fleet
+from lading.registry.jobs import Jobs
 from lading.registry.monitoring import Monitoring
 from lading.registry.offline import LastKnown
 from lading.registry.open import cache_of, open_catalog, open_store
@@ -56,7 +57,7 @@ class Registry:
 
     Its methods are the everyday ones. `models`, `tag`, `untag`, `remove`, `record`, `evidence` and `resolve`
     are those of `versions`; everything about releases and what runs is in `releases`, `traffic`, `fleet`,
-    `monitoring` and `runs`.
+    `monitoring`, `runs` and `jobs`.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Registry:
         self._fleet = Fleet(catalog)
         self._monitoring = Monitoring(catalog)
         self._runs = Runs(catalog)
+        self._jobs = Jobs(catalog)
         self.last_known = LastKnown(cache.root / "known", catalog.where, self._clock)
 
     @classmethod
@@ -141,6 +143,11 @@ class Registry:
     def runs(self) -> Runs:
         """Runs over data sets, such as `lading batch`."""
         return self._runs
+
+    @property
+    def jobs(self) -> Jobs:
+        """The queue of jobs, and their results."""
+        return self._jobs
 
     def push(
         self, bundle: Bundle, *, tags: Sequence[str] = (), on_progress: OnProgress | None = None
@@ -354,6 +361,7 @@ class Registry:
         removed += self._fleet.prune(dry_run=dry_run)
         removed += self._monitoring.prune(dry_run=dry_run)
         removed += self._runs.prune(dry_run=dry_run)
+        removed += self._jobs.prune(dry_run=dry_run)
         return GcReport(tuple(removed), kept)
 
     def environments(self) -> dict[str, list[str]]:

@@ -18,7 +18,7 @@ from lading.batch.places.bucket import BucketPlace
 from lading.batch.places.lease import Holder
 from lading.batch.recording import Recorder
 from lading.batch.run import Options, run_batch
-from lading.errors import BatchChanged, DestinationExists, NotSupported
+from lading.errors import BatchChanged, DestinationExists, NotSupported, OutputInUse
 from support.batch_runs import HERE, dirty, files
 from support.waiting import wait_until
 
@@ -142,7 +142,7 @@ def test_two_runs_into_one_prefix_refuse_each_other(iris, parquet, bucket, start
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 1
         assert b"found one that is at work" in errors
-        with pytest.raises(DestinationExists, match="at work") as caught:
+        with pytest.raises(OutputInUse, match="at work") as caught:
             run_batch(iris, [url], out, HERE)
         assert "within 60 s" in caught.value.hint
     run_batch(iris, [url], out, Options(processes=1))
@@ -159,7 +159,7 @@ def test_a_run_that_lost_its_lock_publishes_nothing(iris, parquet, bucket, monke
         wait_until(lambda: time.monotonic() > lost_at)
 
     lost_at = time.monotonic() + 1.5
-    with pytest.raises(DestinationExists, match="the lock of this run"):
+    with pytest.raises(OutputInUse, match="the lock of this run"):
         run_batch(iris, [url], f"{bucket.url}/out", HERE, recorder=Recorder(progress=take))
     assert not [name for name in bucket.names("out/") if ".lading" not in name]
     assert msgspec.json.decode(bucket.read("out/.lading/lock"), type=Holder).run == "other"

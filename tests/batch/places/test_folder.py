@@ -6,7 +6,7 @@ import pytest
 
 from lading.batch.places.folder import FolderPlace
 from lading.batch.places.open import open_place
-from lading.errors import DestinationExists, UsageError
+from lading.errors import DestinationExists, OutputInUse, UsageError
 
 
 def test_what_a_killed_run_had_not_finished_is_removed(tmp_path):
@@ -32,7 +32,7 @@ def test_a_small_file_is_created_once(tmp_path):
 def test_a_folder_is_held_by_one_run(tmp_path):
     with (
         open_place(tmp_path / "out").holding(),
-        pytest.raises(DestinationExists, match="at work"),
+        pytest.raises(OutputInUse, match="at work"),
         open_place(tmp_path / "out").holding(),
     ):
         pass

@@ -11,7 +11,7 @@ import pytest
 
 from lading.batch.objects import Objects
 from lading.batch.places.lease import Holder, Lease, machine
-from lading.errors import DestinationExists
+from lading.errors import OutputInUse
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ def lease(url: str, lease_s: float = 60.0) -> Lease:
 def test_a_lock_is_held_by_one_until_it_is_given_back(bucket, url):
     first = lease(url)
     first.acquire()
-    with pytest.raises(DestinationExists, match="one that is at work"):
+    with pytest.raises(OutputInUse, match="one that is at work"):
         lease(url).acquire()
     first.check()
     first.release()
@@ -44,21 +44,21 @@ def test_a_lock_that_is_renewed_outlives_its_lease(bucket, url):
     held.acquire()
     wait_until(lambda: msgspec.json.decode(bucket.read("lock"), type=Holder).renewals >= 6)
     held.check()
-    with pytest.raises(DestinationExists):
+    with pytest.raises(OutputInUse):
         lease(url).acquire()
     held.release()
 
 
 def test_a_lock_that_nobody_renews_is_taken_once_it_is_old(bucket, url):
     bucket.put("lock", msgspec.json.encode(Holder("gone", "another machine", 1, 2.0)))
-    with pytest.raises(DestinationExists):
+    with pytest.raises(OutputInUse):
         lease(url).acquire()
 
     def take() -> bool:
         held = lease(url)
         try:
             held.acquire()
-        except DestinationExists:
+        except OutputInUse:
             return False
         held.release()
         return True
@@ -76,7 +76,7 @@ def test_a_lock_of_a_process_of_this_machine_that_has_ended_is_taken_at_once(buc
             held.acquire()
             held.release()
         else:
-            with pytest.raises(DestinationExists):
+            with pytest.raises(OutputInUse):
                 lease(url).acquire()
 
 
@@ -88,7 +88,7 @@ def test_a_lock_that_somebody_took_is_found_and_left_alone(bucket, url):
     def is_lost() -> bool:
         try:
             held.check()
-        except DestinationExists as error:
+        except OutputInUse as error:
             return "the lock of this run" in str(error)
         return False
 
@@ -99,5 +99,5 @@ def test_a_lock_that_somebody_took_is_found_and_left_alone(bucket, url):
 
 def test_what_is_no_lock_of_lading_counts_as_one(bucket, url):
     bucket.put("lock", b"mine")
-    with pytest.raises(DestinationExists):
+    with pytest.raises(OutputInUse):
         lease(url).acquire()

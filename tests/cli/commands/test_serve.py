@@ -13,7 +13,8 @@ import httpx
 import msgspec
 import pytest
 
-from lading.cli.commands.serve import background_tasks, bundles_in_image
+from lading.cli.commands.serve import background_tasks, bundles_in_image, check_jobs
+from lading.errors import InvalidSetting, UsageError
 from lading.evidence import Check, Evidence
 from lading.ref import Ref
 from lading.registry import Registry
@@ -141,3 +142,12 @@ def test_only_a_server_that_follows_drives_rollouts_and_only_one_with_a_registry
     refs, has_registry, count
 ):
     assert len(list(background_tasks(refs, "registry", has_registry=has_registry))) == count
+
+
+def test_jobs_need_a_registry_and_secrets_that_can_be_read(tmp_path):
+    settings = ServeSettings(jobs="on", job_webhook_secret_file=str(tmp_path / "none"))
+    check_jobs(ServeSettings(), (tmp_path,), has_registry=False)
+    with pytest.raises(UsageError, match="`--jobs`: expected a registry, found bundles from directories"):
+        check_jobs(settings, (tmp_path,), has_registry=False)
+    with pytest.raises(InvalidSetting, match="job_webhook_secret_file"):
+        check_jobs(settings, (), has_registry=False)

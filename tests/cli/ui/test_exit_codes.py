@@ -34,6 +34,8 @@ def test_no_entry_of_the_table_repeats_that_of_a_base_class():
         ("LabelsNotFound", 3),
         ("ServerUnavailable", 4),
         ("RegistryUnavailable", 4),
+        ("OutputInUse", 4),
+        ("CatalogTooNew", 1),
         ("QueueFull", 4),
     ],
 )

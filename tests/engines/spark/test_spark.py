@@ -87,7 +87,6 @@ def test_a_machine_whose_answers_differ_is_refused_and_the_others_go_on(
         cluster.add_worker()
         with SparkRuns(cluster, [(long_case, tmp_path / "out")]) as runs:
             (report,) = runs.reports()
-    assert [refused["reason"].partition(":")[0] for refused in report["refused"]] == [
-        "golden samples of `iris`"
-    ]
+    (refused,) = report["refused"]
+    assert "golden samples of `iris`" in refused["reason"]
     assert files(tmp_path / "out") == locally(long_case)

@@ -49,6 +49,25 @@ def test_a_process_ends_when_its_parent_does():
     wait_until(lambda: not child.exists() or "Z" in (child / "stat").read_text().rpartition(")")[2][:3])
 
 
+_PROGRAM = """
+import subprocess, sys, time
+from lading.runtime.host.signals import ending_with_parent
+child = subprocess.Popen(ending_with_parent(["sleep", "60"]))
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_program_ends_with_the_process_that_started_it():
+    parent = subprocess.Popen([sys.executable, "-c", _PROGRAM], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = Path(f"/proc/{int(parent.stdout.readline())}")
+    wait_until(lambda: (child / "comm").read_text() == "sleep\n")
+    parent.kill()
+    parent.communicate()
+    wait_until(lambda: not child.exists() or "Z" in (child / "stat").read_text().rpartition(")")[2][:3])
+
+
 def test_an_end_is_said_in_words():
     assert how_it_ended(-signal.SIGSEGV) == "SIGSEGV (11)"
     assert how_it_ended(3) == "exit code 3"

@@ -5,20 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 
-from lading.bundle import Bundle, Draft, write_bundle
 from lading.errors import InvalidSetting
 from lading.server.inference.dataplane import DataPlane
 from lading.server.loading.manager import Manager
@@ -31,6 +27,7 @@ from lading.server.process.serve import model_memory_bytes, request_memory_bytes
 from lading.settings import ServeSettings
 from support.bundles import linear_bundle
 from support.crashing_models import slow_operator_bundle
+from support.forged_bundles import forge_golden_output
 from support.server_process import serving
 from support.waiting import wait_until
 
@@ -64,19 +61,6 @@ def test_a_changed_golden_output_keeps_the_server_from_being_ready(tmp_path):
         assert refused.status_code == 503
         assert "row 3" in refused.json()["error"]
         assert "row 3" in server.log
-
-
-def forge_golden_output(path: Path) -> None:
-    """Change one expected probability and repair every digest, as an attacker or a broken packer would."""
-    bundle = Bundle.open(path)
-    samples = bundle.samples()
-    samples.outputs["probabilities"][3, 1] += np.float32(0.25)
-    manifest = bundle.manifest
-    values = {name: getattr(manifest, name) for name in Draft.__struct_fields__}
-    model = (path / "model.onnx").read_bytes()
-    requirements = (path / "requirements.txt").read_text()
-    shutil.rmtree(path)
-    write_bundle(path, Draft(**values), model=model, samples=samples, requirements=requirements)
 
 
 @pytest.mark.slow

@@ -34,10 +34,10 @@ class Place(Protocol):
         """Where parts are written to before they are published: what a `Scorer` takes."""
 
     def holding(self) -> AbstractContextManager[None]:
-        """Keep other runs out. Raises `DestinationExists` for one at work there, or for something else."""
+        """Keep other runs out. Raises `OutputInUse` for one at work, else `DestinationExists`."""
 
     def confirm(self) -> None:
-        """Raise `DestinationExists` if other runs are not kept out any more."""
+        """Raise `OutputInUse` if other runs are not kept out any more."""
 
     def named(self, name: str) -> str:
         """Return how people name a file of this place."""

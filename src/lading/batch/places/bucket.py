@@ -40,7 +40,7 @@ class BucketPlace:
 
     @contextmanager
     def holding(self) -> Iterator[None]:
-        """Keep other runs out. Raises `DestinationExists` for one at work there, or for something else."""
+        """Keep other runs out. Raises `OutputInUse` for one at work, else `DestinationExists`."""
         self._check_ours()
         lease = Lease(self._objects, f"{self._url}/{STATE}/lock", self._url)
         lease.acquire()
@@ -62,7 +62,7 @@ class BucketPlace:
             check_ours(self._url, [*names, *(STATE for _ in state)])
 
     def confirm(self) -> None:
-        """Raise `DestinationExists` if other runs are not kept out any more."""
+        """Raise `OutputInUse` if other runs are not kept out any more."""
         if self._lease is not None:
             self._lease.check()
 

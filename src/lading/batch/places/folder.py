@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lading.batch.inputs import sha256_of
 from lading.batch.places import PARTS, RECORDS, STATE, check_ours
 from lading.blobs.locks import file_lock_if_free
-from lading.errors import DestinationExists
+from lading.errors import DestinationExists, OutputInUse
 
 if TYPE_CHECKING:
     from lading.batch.scoring import Written
@@ -32,7 +32,7 @@ class FolderPlace:
 
     @contextmanager
     def holding(self) -> Iterator[None]:
-        """Keep other runs out. Raises `DestinationExists` for one at work there, or for something else."""
+        """Keep other runs out. Raises `OutputInUse` for one at work, else `DestinationExists`."""
         if self._folder.is_dir():
             check_ours(self.where, [path.name for path in self._folder.iterdir()])
         elif self._folder.exists():
@@ -43,9 +43,7 @@ class FolderPlace:
             if lock is None:
                 where = f"output `{self.where}`"
                 hint = "wait for it, or write to another folder"
-                raise DestinationExists(
-                    where, expected="no other run", found="one that is at work", hint=hint
-                )
+                raise OutputInUse(where, expected="no other run", found="one that is at work", hint=hint)
             self._remove_scratch()
             yield
 

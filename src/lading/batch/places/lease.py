@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from lading.batch.objects import Document, Objects
-from lading.errors import DestinationExists, NotSupported, RegistryUnavailable
+from lading.errors import NotSupported, OutputInUse, RegistryUnavailable
 
 log = logging.getLogger("lading.batch")
 
@@ -50,7 +50,7 @@ class Lease:
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
 
     def acquire(self) -> None:
-        """Take the lock. Raises `DestinationExists` if another run has it.
+        """Take the lock. Raises `OutputInUse` if another run has it.
 
         Raises `NotSupported` for a server that does not keep conditions.
         """
@@ -80,10 +80,10 @@ class Lease:
         return etag
 
     def check(self) -> None:
-        """Raise `DestinationExists` if the lock may be another's by now."""
+        """Raise `OutputInUse` if the lock may be another's by now."""
         if self._is_lost or time.monotonic() > self._good_until:
             hint = "was this machine asleep, or the bucket out of reach? the same command goes on"
-            raise DestinationExists(
+            raise OutputInUse(
                 f"output `{self._where}`", expected="the lock of this run", found="none", hint=hint
             )
 
@@ -92,8 +92,13 @@ class Lease:
         self._ended.set()
         # A renewal under way would make the lock again that is removed here.
         self._thread.join()
-        if not self._is_lost and time.monotonic() < self._good_until:
+        if self._is_lost or time.monotonic() > self._good_until:
+            return
+        try:
             self._objects.delete(self._url)
+        except RegistryUnavailable as error:
+            # Why the run ends says more than this, and the lock ends by itself.
+            log.warning("the lock of %s stays until its lease ends: %s", self._where, error)
 
     def _renew(self) -> None:
         pause_s = self._holder.lease_s / _RENEWALS
@@ -129,8 +134,8 @@ class Lease:
     def _encoded(self) -> bytes:
         return msgspec.json.encode(self._holder)
 
-    def _refusal(self) -> DestinationExists:
-        return DestinationExists(
+    def _refusal(self) -> OutputInUse:
+        return OutputInUse(
             f"output `{self._where}`",
             expected="no other run",
             found="one that is at work",

@@ -106,6 +106,7 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
         # References on the command line take precedence over the bundles of the image.
         refs = refs or bundles_in_image()
         url = registry_url(registry)
+        check_jobs(settings, refs, has_registry=registry_is_set(registry))
         tasks = tuple(
             background_tasks(
                 refs,
@@ -184,6 +185,21 @@ def background_tasks(
 def uses_registry(refs: tuple[Ref | Path, ...], *, has_registry: bool) -> bool:
     """Return whether a server has a registry; of bundles from directories only if one was chosen."""
     return not refs or has_registry or any(isinstance(ref, Ref) for ref in refs)
+
+
+def check_jobs(settings: ServeSettings, refs: tuple[Ref | Path, ...], *, has_registry: bool) -> None:
+    """Raise `UsageError` for jobs without a registry, `InvalidSetting` for webhooks that cannot be signed.
+
+    For the process that starts workers: what fails in a worker would be tried again and again.
+    """
+    if settings.jobs == "off":
+        return
+    if not uses_registry(refs, has_registry=has_registry):
+        hint = "name one by `--registry` or LADING_REGISTRY; its catalog keeps the jobs"
+        raise UsageError("`--jobs`", expected="a registry", found="bundles from directories alone", hint=hint)
+    from lading.server.jobs.hook_rules import HookRules
+
+    HookRules(settings)
 
 
 @contextmanager

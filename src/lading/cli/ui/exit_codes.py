@@ -46,6 +46,8 @@ EXIT: dict[type[LadingError], int] = {
     errors.DeadlineExceeded: UNAVAILABLE,
     errors.ConflictError: REFUSED,
     errors.UnavailableError: UNAVAILABLE,
+    # Waiting does not help, and who reads the code waits.
+    errors.CatalogTooNew: REFUSED,
     errors.RemoteError: REFUSED,
     errors.RunError: REFUSED,
 }

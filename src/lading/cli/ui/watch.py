@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lading import units
 from lading.cli.ui import printing, release_view
-from lading.errors import RegistryUnavailable
+from lading.errors import RegistryUnavailable, VersionNotFound
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lading.rollout.snapshot import Snapshot
 
 INTERVAL_S = 1.0
+_HISTORY = "`lading history %s` lists its releases"
 _SYMBOL_STYLES = {
     release_view.HARM: "bold red",
     release_view.PENDING: "yellow",
@@ -40,6 +41,36 @@ def current_snapshot(registry: Registry, name: str) -> Snapshot:
     snapshot = take_snapshot(registry, WindowReader(registry), name, registry.fleet.now(), Estimator())
     assert snapshot is not None
     return snapshot
+
+
+def snapshot_of(registry: Registry, name: str, number: int) -> Snapshot:
+    """Return a snapshot of one release of a model. Raises `ModelNotFound`, `VersionNotFound`."""
+    from lading.rollout.snapshot import Snapshot
+    from lading.traffic import ShadowCounts
+
+    current = current_snapshot(registry, name)
+    if number == current.release.number:
+        return current
+    release = next((each for each in registry.releases(name) if each.number == number), None)
+    if release is None:
+        last = current.release.number
+        raise VersionNotFound(
+            f"release {number} of `{name}`",
+            expected=f"one of 1 to {last}",
+            found="none",
+            hint=_HISTORY % name,
+        )
+    # It has ended, because another one has begun: nothing of it is compared any more.
+    return Snapshot(
+        release=release,
+        at=current.at,
+        live=None,
+        candidate=None,
+        shadow=ShadowCounts(),
+        verdict=None,
+        driver=None,
+        servers=current.servers,
+    )
 
 
 def print_snapshot(snapshot: Snapshot, *, as_json: bool) -> None:

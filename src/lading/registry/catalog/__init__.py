@@ -1,6 +1,6 @@
 """The contract of catalogs: rows about models and what is known of them, in SQLite or in PostgreSQL.
 
-Holds contracts alone, one file for each of the six parts. ``sql`` implements them over either database.
+Holds contracts alone, one file for each of the seven parts. ``sql`` implements them over either database.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from lading.registry.catalog.fleet import FleetCatalog
+from lading.registry.catalog.jobs import JobCatalog
 from lading.registry.catalog.monitoring import MonitoringCatalog
 from lading.registry.catalog.releases import Decide, ReleaseCatalog, Writes
 from lading.registry.catalog.runs import RunCatalog
@@ -18,6 +19,7 @@ __all__ = [
     "Catalog",
     "Decide",
     "FleetCatalog",
+    "JobCatalog",
     "MonitoringCatalog",
     "ReleaseCatalog",
     "RunCatalog",
@@ -28,7 +30,7 @@ __all__ = [
 
 
 class Catalog(Protocol):
-    """Six sets of rows in one database. Every method of them may raise `RegistryUnavailable`.
+    """Seven sets of rows in one database. Every method of them may raise `RegistryUnavailable`.
 
     Each method is one transaction; two that change the same model wait for each other. What does not exist is
     answered with None or False: `Registry` writes the messages.
@@ -65,6 +67,10 @@ class Catalog(Protocol):
     @property
     def runs(self) -> RunCatalog:
         """Runs over data sets."""
+
+    @property
+    def jobs(self) -> JobCatalog:
+        """The queue of jobs, and their results."""
 
     def close(self) -> None:
         """Close all connections; they open again when used."""

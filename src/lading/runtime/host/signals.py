@@ -6,8 +6,14 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 _PARENT_DEATH_SIGNAL = 1  # prctl(2), PR_SET_PDEATHSIG
+# `end_with_parent` for a program that is no part of this process: SIGKILL, then the program itself.
+_LAUNCHER = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); "
+    "os.getppid() == int(sys.argv[1]) or os._exit(1); os.execvp(sys.argv[2], sys.argv[2:])"
+)
 
 
 def name_of_signal(number: int) -> str:
@@ -32,3 +38,13 @@ def end_with_parent(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
+
+
+def ending_with_parent(command: Sequence[str]) -> list[str]:
+    """Return `command` so that the kernel ends its process when the thread that starts it ends.
+
+    Only Linux can do so; elsewhere it is the same command.
+    """
+    if sys.platform != "linux":
+        return list(command)
+    return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]

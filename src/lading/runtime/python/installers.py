@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from lading.errors import ExtraMissing, pip_install
+from lading.runtime.host.signals import ending_with_parent
 
 Installer = Literal["uv", "pip"]
 OnStep = Callable[[str], object]
@@ -50,11 +51,6 @@ _UV_UNSAFE = (
     "UV_EXCLUDE",
     "UV_PYTHON",
     "UV_SYSTEM_PYTHON",
-)
-# As `runtime.host.signals.end_with_parent`, for a program that is no part of lading: prctl(2), SIGKILL.
-_END_WITH_PARENT = (
-    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); "
-    "os.getppid() == int(sys.argv[1]) or os._exit(1); os.execvp(sys.argv[2], sys.argv[2:])"
 )
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"`<>]+")
 
@@ -190,11 +186,8 @@ def run_installer(
     On Linux it ends with this thread. It also keeps the descriptors `held` and their locks: until it has
     ended, nobody else takes what it may still write to.
     """
-    words = [str(word) for word in command]
-    if sys.platform == "linux":
-        words = [sys.executable, "-I", "-S", "-c", _END_WITH_PARENT, str(os.getpid()), *words]
     process = subprocess.Popen(  # noqa: S603
-        words,
+        ending_with_parent([str(word) for word in command]),
         env=dict(environ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

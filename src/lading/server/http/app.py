@@ -15,8 +15,9 @@ from lading.server.exchange import NO_ROUTE, Pipeline
 from lading.server.http.content_encoding import too_large, unpacked
 from lading.server.http.content_type import require_json
 from lading.server.http.cors import Cors
+from lading.server.http.deferred import DeferredAnswers
 from lading.server.http.large_bodies import UNPACKED_BYTES, LargeBodies, text_bytes
-from lading.server.http.messages import JSON, ReadElsewhere, Request, Response
+from lading.server.http.messages import JSON, Deferred, ReadElsewhere, Request, Response, Route
 from lading.server.http.router import Router
 from lading.server.inference.job import Deliver, Job
 from lading.server.inference.request_memory import Reservation
@@ -42,6 +43,9 @@ class App:
         self.max_body_bytes = max_body_bytes
         self.cors = cors
         self._large_bodies = large_bodies
+        self._deferred = DeferredAnswers(pipeline)
+        # Set where jobs are taken: returns the route that submits what a fast route would answer.
+        self.submitting: Callable[[Request, Route], Route | None] | None = None
         self._slow_bytes = large_bodies.slow_bytes if large_bodies is not None else max_body_bytes
 
     def dispatch(
@@ -62,6 +66,11 @@ class App:
                 request.route, request.params = self.router.find(request.method, request.path)
                 if request.body and not request.route.any_type:
                     require_json(request.headers.get(b"content-type", JSON))
+            if self.submitting is not None and b"prefer" in request.headers:
+                submitting = self.submitting(request, request.route)
+                if submitting is not None:
+                    request.route = submitting
+                    return self._start(request, deliver, None)  # Its body is stored as it is.
             is_packed = b"content-encoding" in request.headers and request.body
             if is_packed and self._is_unpacked_elsewhere(request, deliver):
                 return None
@@ -91,6 +100,9 @@ class App:
         try:
             outcome = self.pipeline.handle(request)
             if type(outcome) is not Job:
+                if type(outcome) is Deferred:
+                    self._deferred.submit(request, outcome, deliver)
+                    return None
                 return self._answer(request, outcome)
             if pending_jobs is not None and self.plane.is_cheap(outcome):
                 pending_jobs.append(outcome)
@@ -226,6 +238,6 @@ class App:
         return response
 
     def _refuse(self, request: Request, error: LadingError) -> Response:
-        route = request.route
+        route, request.refused_with, request.refused_why = request.route, type(error), error.message
         refuse = route.refuse if route is not None else self.router.refusing(request.path)
         return self._answer(request, refuse(error), error)

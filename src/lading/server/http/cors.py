@@ -16,7 +16,7 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s,*]+", re.IGNORECASE)
 _TOKENS = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~, -]*")
 _EXPOSED = (
     b"x-request-id, x-lading-model, x-lading-digest, inference-header-content-length, retry-after, "
-    b"x-lading-input-warnings"
+    b"x-lading-input-warnings, location, preference-applied"
 )
 _SECONDS_CACHED = b"600"
 _REQUESTED_METHOD, _REQUESTED_HEADERS = b"access-control-request-method", b"access-control-request-headers"

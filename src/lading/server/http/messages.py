@@ -26,8 +26,9 @@ class Request(Exchange):
     Header names are lower case; ``params`` are the parts of the route. ``waiter`` is the host's own.
     ``client`` is the other end of the connection, None for a Unix socket.
     ``is_slow`` is whether only a quick reader may read the body here, ``is_elsewhere`` whether `LargeBodies`
-    has the request, ``is_gone`` whether its client has closed the connection meanwhile. ``refusal`` is why
-    its body was not received.
+    or `DeferredAnswers` have the request, ``is_gone`` whether its client has closed the connection meanwhile.
+    ``refusal`` is why its body was not received; ``refused_with`` and ``refused_why`` are the class and the
+    sentence of the error that it was answered with.
     """
 
     method: str
@@ -45,6 +46,8 @@ class Request(Exchange):
     is_slow = False
     is_elsewhere = False
     is_gone = False
+    refused_with: type[LadingError] | None = None
+    refused_why = ""
 
     def leave_loop(self) -> None:
         """Raise `ReadElsewhere` if the body is too large for a reader in Python on the event loop.
@@ -105,7 +108,17 @@ class ReadElsewhere(Exception):
     """The body is to be read in another process; see `LargeBodies`."""
 
 
-Handler = Callable[[Request, DataPlane], "Response | Job"]
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """An answer that has to wait for something slow, such as the catalog: `act` makes it in another thread.
+
+    `act` may raise `LadingError` to refuse the request.
+    """
+
+    act: Callable[[], Response]
+
+
+Handler = Callable[[Request, DataPlane], "Response | Job | Deferred"]
 Refuse = Callable[[LadingError], Response]
 
 

@@ -12,7 +12,7 @@ import socket
 
 from lading.errors import InvalidSetting, OriginRefused
 from lading.server.http.cors import Cors
-from lading.server.http.messages import Handler, Request, Response
+from lading.server.http.messages import Deferred, Handler, Request, Response
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
 
@@ -37,7 +37,7 @@ class Origins:
     def guarded(self, handler: Handler) -> Handler:
         """Return `handler` with the check before it."""
 
-        def handle(request: Request, plane: DataPlane) -> Response | Job:
+        def handle(request: Request, plane: DataPlane) -> Response | Job | Deferred:
             self.check(request)
             return handler(request, plane)
 

@@ -17,6 +17,7 @@ from lading.release import Release
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.version import ServedVersion, State
 from lading.server.metrics import input_checks
+from lading.server.metrics import jobs as job_counts
 from lading.server.metrics.counts import (
     BATCH_BOUNDS,
     REQUESTS,
@@ -25,6 +26,7 @@ from lading.server.metrics.counts import (
     RequestCounts,
     RunCounters,
 )
+from lading.server.metrics.jobs import JobStatus, job_status
 from lading.server.metrics.layout import Layout
 from lading.server.metrics.model_processes import PROCESSES, ModelProcesses, ProcessCounts, model_processes
 from lading.server.metrics.monitoring import (
@@ -87,6 +89,7 @@ def is_gauge(name: Name) -> bool:
     return name[0] in (
         *(_VERSION, _PROCESS, _DRIVER, _VERDICT, RUNNING, PROCESSES),
         *(TURN, DRIFT, ALARMS),
+        *(job_counts.DEPTH, job_counts.PUBLISHED),
     )
 
 
@@ -173,6 +176,7 @@ class Summary:
     spans: dict[str, int] = field(default_factory=dict)
     model_processes: tuple[ModelProcesses, ...] = ()
     monitor: MonitorStatus | None = None
+    jobs: JobStatus = field(default_factory=JobStatus)
     log_records: dict[tuple[str, str], int] = field(default_factory=dict)
     log_dropped: dict[str, int] = field(default_factory=dict)
     checked_rows: dict[Name, int] = field(default_factory=dict)
@@ -287,6 +291,7 @@ class Metrics:
             spans={name[1]: int(counts[0]) for name, counts in sums.items() if name[0] == _SPANS},
             model_processes=tuple(model_processes(workers, sums)),
             monitor=monitor_status(workers),
+            jobs=job_status(workers, sums),
             log_records={
                 (name[1], name[2]): int(counts[0]) for name, counts in sums.items() if name[0] == _LOG_RECORDS
             },

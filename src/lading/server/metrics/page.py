@@ -18,6 +18,7 @@ from lading.runtime.host.fingerprint import fingerprint
 from lading.server.inference.version import State
 from lading.server.metrics import RequestCounts, Summary
 from lading.server.metrics.counts import BATCH_BOUNDS, SHOWN_BOUNDS_S
+from lading.server.metrics.jobs import job_families
 from lading.server.metrics.monitoring import monitor_families
 from lading.server.metrics.process import process_families
 from lading.server.metrics.releases import release_families, replay_families
@@ -80,6 +81,7 @@ def lading_families(summary: Summary) -> Iterator[Metric]:
     yield from _model_processes(summary)
     yield _grpc_ended(summary)
     yield from monitor_families(summary.monitor)
+    yield from job_families(summary.jobs)
     yield from _prediction_log(summary)
     yield from _input_checks(summary)
     yield _spans(summary)

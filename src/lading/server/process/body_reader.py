@@ -17,7 +17,7 @@ from lading.errors import BodyTooLarge
 from lading.logs import set_up_logging
 from lading.server.http import body_channel as wire
 from lading.server.http.app import App
-from lading.server.http.messages import Request, Response
+from lading.server.http.messages import Deferred, Request, Response
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.inline_runs import InlineRuns
 from lading.server.inference.job import Job
@@ -128,7 +128,9 @@ def _request(message: wire.Read, buffers: list[bytearray]) -> Request:
 
 def _handle(app: App, plane: DataPlane, request: Request) -> Response | Job:
     request.route, request.params = app.router.find(request.method, request.path)
-    return request.route.handler(request, plane)
+    outcome = request.route.handler(request, plane)
+    assert not isinstance(outcome, Deferred)  # Only what predicts has its bodies read here.
+    return outcome
 
 
 def main() -> None:

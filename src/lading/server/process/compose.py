@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lading.input_checks import Rule
 from lading.input_checks.modes import Modes
@@ -39,12 +39,15 @@ from lading.server.metrics.shared_memory import CounterStore
 from lading.server.observe.columns import ColumnWindows
 from lading.server.observe.input_checks import InputChecks
 from lading.server.observe.observer import Observer
-from lading.server.protocols import feedback, invocations, mlflow, native, root, vertex
+from lading.server.protocols import feedback, invocations, jobs, mlflow, native, root, vertex
 from lading.server.protocols.oip import rest as oip
 from lading.server.protocols.oip.metrics import triton_families
 from lading.server.protocols.tfs import rest as tfs
 from lading.server.protocols.tfs.metrics import tfs_families
 from lading.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from lading.server.jobs.service import JobService
 
 FAMILIES: dict[str, Families] = {
     "lading": lading_families,
@@ -83,16 +86,19 @@ def make_app(
     counters: CounterStore | None = None,
     observers: tuple[ExchangeObserver, ...] = (),
     checks: InputChecks | None = None,
+    job_service: JobService | None = None,
 ) -> App:
     """Make the application: every protocol over `plane`; workers count into `counters` that they share.
 
     `observers` see every request that is over; `checks` look at those of models that warn or reject.
+    `job_service` takes jobs, if the server takes some.
     """
     metrics, root_path = Metrics(plane, counters), checked_prefix(settings.root_path)
     routes = (
         *vertex.routes(settings),  # First, because their paths come from a setting, which must win.
         *native.routes(),
         *feedback.routes(),
+        *jobs.routes(job_service, root_path),
         *tfs.routes(),
         *oip.routes(metrics, settings.oip_nan),
         *invocations.routes(),
@@ -109,7 +115,10 @@ def make_app(
     router = Router(checked, native.refuse, tfs.beyond(), root_path)
     steps, callers = request_steps(settings, cors, observers, checks), Callers(settings.trusted_proxies)
     pipeline = Pipeline(plane, metrics, steps, settings.max_answer_bytes, callers)
-    return App(pipeline, router, settings.max_body_bytes, cors, LargeBodies(pipeline, settings))
+    app = App(pipeline, router, settings.max_body_bytes, cors, LargeBodies(pipeline, settings))
+    if job_service is not None:
+        app.submitting = jobs.submitting(job_service, root_path, origins)
+    return app
 
 
 def request_steps(

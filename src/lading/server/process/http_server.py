@@ -23,6 +23,7 @@ from lading.server.http.app import App
 from lading.server.http.asgi import AsgiHost
 from lading.server.http.protocol import FastProtocol, fast_protocol
 from lading.server.http.slow_clients import ClientLimits
+from lading.server.jobs.inner import InnerRequests
 from lading.server.loading.manager import Manager
 from lading.server.metrics import Metrics
 from lading.server.observe.recorder import Recorder
@@ -81,12 +82,15 @@ class HttpServer(uvicorn.Server):
         self._drain_timeout_s = settings.drain_timeout_s
         self._draining = False
         self._is_frozen = False
+        self.inner: InnerRequests | None = None  # What has to know the loop, once it runs.
         self.ticked_at = 0.0  # 0 while the event loop does not turn
         kind = config.http
         self._stage = kind.stage if isinstance(kind, type) and issubclass(kind, FastProtocol) else None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept: through uvicorn, or through our acceptor if workers share the socket."""
+        if self.inner is not None:
+            self.inner.attach(asyncio.get_running_loop())
         if self._balance is None or sockets is None:
             await super().startup(sockets)
             return

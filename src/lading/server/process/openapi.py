@@ -21,11 +21,14 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.requests import Request as PageRequest
 
 import lading
+from lading.jobs import LONGEST_KEY, PRIORITIES, STATES
 from lading.server.http.app import App
 from lading.server.http.messages import Route
 from lading.server.http.prefix import prefix_of
 from lading.server.inference.version import ServedVersion, State
-from lading.server.protocols import mlflow, native
+from lading.server.jobs import hook_rules
+from lading.server.jobs.submissions import KEY, PRIORITY
+from lading.server.protocols import jobs, mlflow, native
 from lading.server.protocols.native.json_values import dumps, sample_rows
 from lading.server.protocols.oip.metadata import tensor_metadata
 from lading.signature import Signature, Tensor
@@ -101,9 +104,12 @@ def openapi_document(app: App, prefix: str = "") -> dict[str, Any]:
             "tags": [route.protocol],
             "responses": _responses(served, route),
         }
-        names = re.findall(r"\{(\w+)\}", route.pattern)
-        if names:
-            operation["parameters"] = [_parameter(name, served) for name in names]
+        parameters = [_parameter(name, served) for name in re.findall(r"\{(\w+)\}", route.pattern)]
+        parameters += _job_parameters(route, takes_jobs=app.submitting is not None)
+        if parameters:
+            operation["parameters"] = parameters
+        if _submits(route, takes_jobs=app.submitting is not None):
+            operation["responses"]["202"] = _accepted()
         if route.method == "POST":
             operation["requestBody"] = _request_body(route, served)
         paths.setdefault(route.pattern or "/", {})[route.method.lower()] = operation
@@ -144,11 +150,52 @@ def _parameter(name: str, served: ServedVersion | None) -> dict[str, Any]:
     return parameter
 
 
+def _submits(route: Route, *, takes_jobs: bool) -> bool:
+    """Return whether a route may store its request as a job."""
+    if route.protocol == jobs.PROTOCOL:
+        return route.method == "POST"
+    return takes_jobs and route.fast and route.method == "POST"
+
+
+def _job_parameters(route: Route, *, takes_jobs: bool) -> list[dict[str, Any]]:
+    """Describe the headers of routes that submit jobs, and the query of their list."""
+    if route.pattern == "/models/{name}/jobs" and route.method == "GET":
+        return [
+            {"name": "state", "in": "query", "schema": {"type": "string", "enum": [*STATES]}},
+            {"name": "before", "in": "query", "schema": _whole(1, 2**31 - 1)},
+            {"name": "limit", "in": "query", "schema": _whole(1, 1000)},
+        ]
+    if not _submits(route, takes_jobs=takes_jobs):
+        return []
+    schemas: dict[str, dict[str, Any]] = {
+        PRIORITY: _whole(*PRIORITIES),
+        KEY: {"type": "string", "maxLength": LONGEST_KEY, "pattern": "^[!-~]+$"},
+        hook_rules.HEADER: {"type": "string", "format": "uri"},
+    }
+    if route.protocol != jobs.PROTOCOL:
+        schemas = {"prefer": {"type": "string", "enum": ["respond-async"]}, **schemas}
+    return [{"name": name, "in": "header", "schema": schema} for name, schema in schemas.items()]
+
+
+def _whole(least: int, most: int) -> dict[str, Any]:
+    return {"type": "integer", "minimum": least, "maximum": most}
+
+
+def _accepted() -> dict[str, Any]:
+    """Describe the answer to a request that is stored as a job."""
+    headers = {
+        "location": {"schema": {"type": "string"}},
+        "preference-applied": {"schema": {"type": "string"}},
+    }
+    content = {"application/json": {"schema": {"type": "object", "required": ["id", "state", "job"]}}}
+    return {"description": "Accepted: the job is at `location`", "headers": headers, "content": content}
+
+
 def _request_body(route: Route, served: ServedVersion | None) -> dict[str, Any]:
     """Describe the body of a route: if it predicts, the rows of the model with an example that works."""
     schema: dict[str, Any] = {"type": "object"}
     example: dict[str, Any] | None = None
-    if served is not None and route.protocol == native.PROTOCOL:
+    if served is not None and route.protocol in (native.PROTOCOL, jobs.PROTOCOL):
         schema, example = _native_body(served)
     elif served is not None and route.pattern.endswith(("/invocations", ":predict")):
         schema, example = _instances_body(served)
@@ -242,7 +289,12 @@ def _responses(served: ServedVersion | None, route: Route) -> dict[str, Any]:
     if route.fast:
         responses["500"] = {"description": "The model failed on this input", "content": refusal}
         responses["504"] = {"description": "The deadline passed first", "content": refusal}
-    if route.protocol in ("oip", "tfs"):
+    if route.pattern == "/jobs/{id}/result":
+        responses["202"] = _accepted() | {"description": "Not yet: the job waits or runs"}
+        responses["500"] = {"description": "The job has failed", "content": refusal}
+    if route.protocol == jobs.PROTOCOL and route.method == "POST":
+        del responses["200"]
+    if route.protocol in ("oip", "tfs", jobs.PROTOCOL):
         responses["501"] = {"description": "What this server does not do", "content": refusal}
     if route.pattern == "/invocations":
         for kind in ("text/csv", "application/jsonlines"):

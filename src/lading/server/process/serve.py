@@ -24,8 +24,10 @@ from lading.runtime.host.cpus import cpu_limit
 from lading.runtime.host.descriptors import check_descriptors
 from lading.runtime.host.memory import memory_limit
 from lading.runtime.python.host import host_of
+from lading.server.http.app import App
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.request_memory import RequestMemory
+from lading.server.jobs.service import JobService, job_service
 from lading.server.loading.follower import following
 from lading.server.loading.manager import Manager
 from lading.server.loading.policy import Wanted, load_first, unload_first
@@ -34,6 +36,7 @@ from lading.server.loading.resolver import Resolver
 from lading.server.metrics import is_gauge
 from lading.server.metrics.shared_memory import CounterStore, PrivateCounters, SharedCounters
 from lading.server.observe.observer import Observer
+from lading.server.observe.recorder import Recorder
 from lading.server.process.background import BackgroundTask, BackgroundTasks
 from lading.server.process.compose import make_app, make_plane
 from lading.server.process.grpc_listener import GrpcListener
@@ -84,12 +87,12 @@ def serve(
         plane.worker = number
         manager = started.enter_context(closing(_manager(plane, settings, worker, counters)))
         resolver.load(wanted, manager, plane)
-
         store: CounterStore = counters or PrivateCounters(os.getpid())
         observing = observed_rows(settings, plane, registry_url, worker, observer.replica, store)
         rows = started.enter_context(observing)
         observers = (*rows.observers, *request_observers(plane, settings, replica, started, store))
-        app = make_app(plane, settings, store, observers, rows.checks)
+        jobs = started.enter_context(job_service(settings, registry_url))
+        app = make_app(plane, settings, store, observers, rows.checks, jobs)
         rows.start(app.metrics)
         listener, grpc_socket = _sockets(settings, worker, started)
         grpc = GrpcListener(app.pipeline, settings, grpc_socket)
@@ -103,8 +106,8 @@ def serve(
         # Only now: a manager that wants nothing yet would report that everything has settled.
         manager.start()
         info = _server_info(settings, refs, replica, worker, listener, grpc.port)
-        _start_tasks(background_tasks, Status(info, plane, app.metrics, rows.columns), started)
-        started.callback(rows.recorder.flush)  # Before the tasks end: they deliver what it shows.
+        _run_jobs(jobs, app, observer.replica, server, started)
+        _start_tasks(background_tasks, Status(info, plane, app.metrics, rows.columns), rows.recorder, started)
 
         _wait_to_listen(worker, manager, listener)
         _keep_running(programs, started)
@@ -122,10 +125,22 @@ def _set_up_process(settings: ServeSettings, number: int) -> None:
     keep_freed_memory()
 
 
-def _start_tasks(tasks: Sequence[BackgroundTask], status: Status, started: ExitStack) -> None:
+def _start_tasks(
+    tasks: Sequence[BackgroundTask], status: Status, recorder: Recorder, started: ExitStack
+) -> None:
     running = BackgroundTasks(tasks, status)
     running.start()
     started.callback(running.stop)
+    started.callback(recorder.flush)  # Before the tasks end: they deliver what it shows.
+
+
+def _run_jobs(
+    jobs: JobService | None, app: App, replica: str, server: HttpServer, started: ExitStack
+) -> None:
+    if jobs is not None:
+        # Ends after the loop, and before what is loaded: what is under way then is given back.
+        running = jobs.running(app, replica, lambda: app.metrics.is_first)
+        server.inner = started.enter_context(running)
 
 
 def _keep_running(programs: Sequence[KeptRunning], started: ExitStack) -> None:

@@ -36,6 +36,7 @@ STATUS: dict[type[LadingError], int] = {
     errors.MemoryShort: 503,
     errors.DeadlineExceeded: 504,
     errors.ConflictError: 409,
+    errors.JobKeyReused: 422,
     errors.UnavailableError: 503,
     errors.RemoteError: 502,
     errors.RunError: 500,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 
 import pytest
 
@@ -85,3 +87,12 @@ def test_a_run_from_a_bucket_to_a_bucket_is_one_command(lading, tmp_path, rows, 
     code, _, notes = lading("batch", "verify", f"{s3_url}/out")
     assert code == 0
     assert f"{s3_url}/out is whole: 2 files, 100 rows of iris" in notes
+
+
+def test_a_log_gets_a_line_of_progress_now_and_then(lading, tmp_path, rows, monkeypatch):
+    # By its name: in the package, `run` is the command.
+    monkeypatch.setattr(sys.modules["lading.cli.commands.batch.run"], "_LOG_EVERY_S", 0.0)
+    linear_bundle(tmp_path / "iris")
+    out = str(tmp_path / "out")
+    _, _, notes = lading("batch", str(tmp_path / "iris"), "--input", str(rows), "--output", out)
+    assert re.match(r"1 of 1 parts, [\d,]+ rows/s, 0 s left\n", notes)

@@ -16,6 +16,8 @@ from support.python_bundles import python_bundle
 from support.recorded_evidence import push_proved
 from support.workloads import IMAGE, by_kind, pod_spec_of
 
+LOADED = ["iris", "--pattern", "load", "--image", IMAGE]
+
 
 @pytest.fixture
 def released(tmp_path, monkeypatch):
@@ -89,6 +91,25 @@ def test_a_model_in_python_is_deployed_with_the_settings_of_its_server(tmp_path,
     assert "their image needs uv or pip" in output.err
 
 
+def test_a_batch_run_is_a_job_whose_options_the_command_itself_has_read(released, capsys):
+    place = ("--data-claim", "rows", "--input", "/data/in", "--output", "/data/scored")
+    chosen = ("iris:2", "--pattern", "load", "--image", IMAGE, "--batch", *place)
+    assert deploy(*chosen, "--", "--keep", "id", "--max-rejected", "1%") == 0
+    job = by_kind(list(yaml.safe_load_all(capsys.readouterr().out)))["Job"]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["args"][:3] == ["batch", "run", "/lading/bundles/iris"]
+    assert container["args"][-4:] == ["--keep", "id", "--max-rejected", "1%"]
+    assert deploy(*chosen, "--", "--max-rejected", "some") == 2
+    assert "max-rejected" in capsys.readouterr().err
+
+
+def test_pods_scale_by_what_is_chosen(released, capsys):
+    chosen = ("iris:2", "--pattern", "load", "--image", IMAGE, "--min-replicas", "2", "--max-replicas", "4")
+    assert deploy(*chosen, "--autoscale", "keda", "--prometheus", "http://prometheus:9090") == 0
+    spec = by_kind(list(yaml.safe_load_all(capsys.readouterr().out)))["ScaledObject"]["spec"]
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (2, 4)
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -99,6 +120,17 @@ def test_a_model_in_python_is_deployed_with_the_settings_of_its_server(tmp_path,
         (["iris", "--pattern", "load", "--image", IMAGE, "--canary-image", IMAGE], "needs `--canary`"),
         (["iris", "--pattern", "load", "--image", IMAGE, "--context", "a"], "needs `--apply`"),
         (["iris", "--pattern", "in-image", "--image", "iris:3"], "a digest, as"),
+        ([*LOADED, "--input", "/data"], "need `--batch`"),
+        ([*LOADED, "--batch", "--output", "s3://b"], "`--batch` needs `--input` and `--output`"),
+        ([*LOADED, "--", "--keep", "id"], "options of a run need `--batch`"),
+        (
+            [*LOADED, "--batch", "--input", "s3://a", "--output", "s3://b", "--min-replicas", "2"],
+            "goes with no",
+        ),
+        ([*LOADED, "--batch", "--input", "/data", "--output", "/data/out"], "expected `s3://…`"),
+        ([*LOADED, "--prometheus", "http://p"], "need `--autoscale keda`"),
+        ([*LOADED, "--autoscale", "hpa", "--kserve"], "does not go with `--kserve`"),
+        ([*LOADED, "--autoscale", "keda"], "expected the URL of a Prometheus"),
     ],
 )
 def test_options_that_do_not_go_together_are_usage_errors(released, capsys, arguments, sentence):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from lading.batch.run import BatchRun
 
 _MOST_REASONS = 5
+_LOG_EVERY_S = 30.0
 
 
 @click.command(
@@ -45,7 +47,7 @@ _MOST_REASONS = 5
         "lading batch run iris:3 --input rows.parquet --output scored",
         "lading batch run iris:live --input day/ --output scored --keep customer_id --max-rejected 1%",
         "lading batch run iris:live --input day/ --output scored --log /srv/models/log --monitor",
-        "lading batch run iris:live --input s3://data/day --output s3://data/scored --where 'amount > 10'",
+        "lading batch run iris:3 -i s3://data/day -o s3://data/out --where 'age > 30'",
     ),
 )
 @click.argument("model", type=BundleType(), metavar="DIR|REF")
@@ -208,15 +210,23 @@ def _recorder(model: Ref | Path, options: dict[str, Any], progress: Progress) ->
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """Show on a terminal how many parts are done, how fast, and how long the rest will take."""
+    """Show how many parts are done, how fast, and how long the rest will take.
+
+    A terminal shows each part; a log of cron, Airflow or Kubernetes gets a line every half minute.
+    """
     with printing.steps("scoring") as step:
-        began = time.monotonic()
+        began = logged = time.monotonic()
 
         def progress(done: int, parts: int, rows: int) -> None:
+            nonlocal logged
             # By parts: how many rows the rest has is not known of every kind of file.
-            passed = time.monotonic() - began
-            left = passed / done * (parts - done)
-            step(f"{done:,} of {parts:,} parts, {rows / passed:,.0f} rows/s, {left:,.0f} s left")
+            now = time.monotonic()
+            left = (now - began) / done * (parts - done)
+            line = f"{done:,} of {parts:,} parts, {rows / (now - began):,.0f} rows/s, {left:,.0f} s left"
+            step(line)
+            if now - logged >= _LOG_EVERY_S and not sys.stderr.isatty():
+                printing.info(line)
+                logged = now
 
         yield progress
 

@@ -10,6 +10,13 @@ import click
 
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
+from lading.cli.ui.deploy_options import (
+    BatchLine,
+    ScalingLine,
+    batch_options,
+    scaling_options,
+    split_parameters,
+)
 from lading.cli.ui.parameters import (
     RefType,
     allow_option,
@@ -50,6 +57,8 @@ class CommandLine:
     apply: bool
     context: str | None
     as_json: bool
+    scaling: ScalingLine
+    batch: BatchLine
 
 
 @click.command(
@@ -61,6 +70,7 @@ class CommandLine:
         "lading deploy kubernetes iris:3 --pattern load --image registry/lading@sha256:… --kustomize ./iris",
         "lading deploy kubernetes iris --pattern load --image registry/lading@sha256:… --canary",
         "lading deploy kubernetes iris --print-patch",
+        "lading deploy kubernetes iris --pattern load --image lading@sha256:… --batch --input s3://a --output s3://b",
     ),
 )
 @click.argument("ref", type=RefType(), metavar="NAME|REF")
@@ -112,6 +122,7 @@ class CommandLine:
     metavar="NAME",
     help="With `load`: PersistentVolumeClaim with wheels to build environments from, offline.",
 )
+@scaling_options
 @click.option(
     "--canary", is_flag=True, help="Both sides of NAME's release, and the HTTPRoute that splits traffic."
 )
@@ -133,15 +144,18 @@ class CommandLine:
 @click.option(
     "--context", metavar="NAME", help="Context of the kubeconfig to apply to.  [default: the current one]"
 )
+@batch_options
 @registry_option
 @json_option
 def kubernetes(registry: str | None, **parameters: Any) -> None:
     """Write manifests that run the version that REF names; the defaults are meant for production.
 
     With `load`, an init container pulls the bundle by its digest into the pod, and the same server serves it.
-    The memory request follows from what `lading verify` measured.
+    The memory request follows from what `lading verify` measured. With `--batch`, the pod scores rows and
+    ends: what follows `--` are options of `lading batch run`.
     """
-    line = CommandLine(**parameters)
+    scaling, batch = split_parameters(parameters)
+    line = CommandLine(**parameters, scaling=scaling, batch=batch)
     _check(line)
     with open_registry(registry) as opened:
         if line.print_patch:
@@ -156,6 +170,10 @@ def _manifests(registry: Registry, line: CommandLine) -> list[Any]:
     from lading.deploy.kubernetes import manifests
 
     work = _workload(registry, registry.resolve(line.ref), _options(line))
+    if line.batch.batch:
+        from lading.deploy.batch import batch_manifests
+
+        return batch_manifests(work, line.batch.job())
     return kserve_manifests(work) if line.kserve else manifests(work)
 
 
@@ -288,6 +306,7 @@ def _options(line: CommandLine, image: str | None = None) -> Options:
         model_processes=line.model_processes,
         process_memory_mb=line.process_memory_mb,
         wheels_claim=line.wheels_claim,
+        scaling=line.scaling.scaling(),
     )
 
 
@@ -307,6 +326,11 @@ def _check(line: CommandLine) -> None:
         raise click.UsageError("expected `--canary-image`, because the candidate has an image of its own")
     if line.canary_image and not (line.canary and line.pattern == "in-image"):
         raise click.UsageError("`--canary-image` needs `--canary` and `--pattern in-image`")
+    if line.batch.batch and (line.canary or line.kserve or line.print_patch or not line.scaling.is_empty):
+        raise click.UsageError("`--batch` goes with no option that concerns a server's pods or their traffic")
+    if line.kserve and line.scaling.scale_by in ("hpa", "keda"):
+        raise click.UsageError("`--autoscale` does not go with `--kserve`, which makes its own autoscaler")
+    line.batch.check()
     if line.apply and line.folder:
         raise click.UsageError("expected `--apply` or `--kustomize DIR`, not both")
     if line.wheels_claim and line.pattern == "in-image":

@@ -1,4 +1,4 @@
-"""The catalog in SQL, for any database of SQLAlchemy: six sets of rows over one `Database`.
+"""The catalog in SQL, for any database of SQLAlchemy: seven sets of rows over one `Database`.
 
 Stores no bytes of bundles and writes no messages about what does not exist: `Registry` does.
 """
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lading.registry.catalog.sql.database import Database
 from lading.registry.catalog.sql.fleet import SqlFleet
+from lading.registry.catalog.sql.jobs import SqlJobs
 from lading.registry.catalog.sql.monitoring import SqlMonitoring
 from lading.registry.catalog.sql.releases import SqlReleases
 from lading.registry.catalog.sql.runs import SqlRuns
@@ -30,6 +31,7 @@ class SqlCatalog:
         self.fleet = SqlFleet(database)
         self.monitoring = SqlMonitoring(database)
         self.runs = SqlRuns(database)
+        self.jobs = SqlJobs(database)
 
     @property
     def where(self) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -253,4 +254,47 @@ runs = Table(
     Column("body", Text, nullable=False),  # JSON
     Index("ix_runs_name_began_at", "name", "began_at"),
     Index("ix_runs_began_at_id", "began_at", "id"),
+)
+
+# The queue of jobs, in the order of ``rank``, the negative priority, and then of ``number``. A claim is a
+# lease by the clock of the database. Times are Unix times of the database, 0 for never.
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", String(63), nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("target", String(160), nullable=False),
+    Column("key", String(255)),  # NULL without one: no two jobs without a key are the same
+    Column("fingerprint", String(64), nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("headers", Text, nullable=False),  # JSON
+    Column("body", LargeBinary, nullable=False),  # empty once the job has ended
+    Column("created_at", Float(53), nullable=False),
+    Column("due_at", Float(53), nullable=False),
+    Column("started_at", Float(53), nullable=False),
+    Column("ended_at", Float(53), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("replica", Text, nullable=False),
+    Column("claim", Text, nullable=False),
+    Column("expires_at", Float(53), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("served", Text, nullable=False),  # JSON, or empty
+    Column("answer_type", Text, nullable=False),
+    Column("answer_headers", Text, nullable=False),  # JSON
+    Column("answer", LargeBinary),
+    Column("webhook", Text, nullable=False),
+    Column("hook", String(16), nullable=False),
+    Column("hook_due_at", Float(53), nullable=False),
+    Column("hook_attempts", Integer, nullable=False),
+    Column("hook_text", Text, nullable=False),
+    UniqueConstraint("id"),
+    UniqueConstraint("name", "key"),
+    Index("ix_jobs_state_rank_number", "state", "rank", "number"),
+    Index("ix_jobs_name_state", "name", "state"),
+    Index("ix_jobs_hook_hook_due_at", "hook", "hook_due_at"),
+    sqlite_autoincrement=True,
 )

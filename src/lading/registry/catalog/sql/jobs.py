@@ -1,0 +1,375 @@
+"""The queue of jobs in SQL. Claims are leases by the clock of the database, and results are written once.
+
+PostgreSQL skips what another transaction has locked; in SQLite one transaction writes at a time. A report is
+stored only if the claim that it names still holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, and_, case, delete, func, or_, select, tuple_, update
+
+from lading.jobs import (
+    ENDED,
+    Answer,
+    AnsweredBy,
+    Claim,
+    Depth,
+    HookCall,
+    HookResult,
+    JobRecord,
+    Outcome,
+    Requeued,
+    State,
+    Submission,
+)
+from lading.registry.catalog.sql.database import Database
+from lading.registry.catalog.sql.statements import json_text, unix_now, upsert
+from lading.registry.catalog.sql.tables import jobs
+from lading.registry.records import Removed
+
+_C = jobs.c
+# What a record shows: all columns but the bodies, which may have megabytes.
+_SHOWN = (
+    *(_C.id, _C.number, _C.name, _C.path, _C.rank, _C.state, _C.created_at, _C.fingerprint),
+    *(_C.started_at, _C.ended_at, _C.attempts, _C.replica, _C.reason, _C.status, _C.served),
+    *(_C.webhook, _C.hook, _C.hook_attempts, _C.hook_text),
+)
+_FREE = {"claim": "", "expires_at": 0.0}
+
+
+class SqlJobs:
+    """A `JobCatalog` over a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, submissions: Sequence[Submission], *, most_waiting: int) -> list[JobRecord | None]:
+        """Store jobs together; return each, or that which has its key, or None if its model has so many."""
+        with self._database.transaction("write") as connection:
+            room: dict[str, int] = {}
+            records: dict[str, JobRecord | None] = {}
+            # In the order of their keys: two transactions with the same ones do not wait for each other.
+            for submission in sorted(submissions, key=lambda submission: (submission.name, submission.key)):
+                if submission.name not in room:
+                    # Two servers that ask at the same moment may both find the last place: the limit is for
+                    # the size of the queue and not an exact one.
+                    waiting = select(func.count()).where(_C.name == submission.name, _C.state == "waiting")
+                    room[submission.name] = most_waiting - connection.execute(waiting).scalar_one()
+                record = _add(connection, submission, has_room=room[submission.name] > 0)
+                room[submission.name] -= record is not None and record.id == submission.id
+                records[submission.id] = record
+        return [records[submission.id] for submission in submissions]
+
+    def claim(
+        self, targets: Sequence[str], limit: int, *, token: str, replica: str, ttl_s: float
+    ) -> list[Claim]:
+        """Claim at most `limit` waiting jobs for one of `targets`, in their order."""
+        # Asked without a lock first: an empty queue costs writers nothing.
+        if not targets or limit < 1 or not self._has_free(targets):
+            return []
+        with self._database.transaction("write") as connection:
+            now = unix_now(connection)
+            free = _free(connection, targets).order_by(_C.rank, _C.number).limit(limit)
+            numbers = connection.execute(free.with_for_update(skip_locked=True)).scalars().all()
+            if not numbers:
+                return []
+            query = update(jobs).where(_C.number.in_(numbers))
+            query = query.values(
+                state="running",
+                claim=token,
+                replica=replica,
+                expires_at=now + ttl_s,
+                started_at=now,
+                attempts=_C.attempts + 1,
+            )
+            columns = (_C.id, _C.name, _C.path, _C.headers, _C.body, _C.attempts, _C.rank, _C.number)
+            rows = connection.execute(query.returning(*columns)).all()
+        # A database returns changed rows in any order.
+        rows = sorted(rows, key=lambda row: (row.rank, row.number))
+        return [
+            Claim(
+                id=row.id,
+                token=token,
+                name=row.name,
+                path=row.path,
+                headers=msgspec.json.decode(row.headers, type=dict[str, str]),
+                body=bytes(row.body),
+                attempts=row.attempts,
+            )
+            for row in rows
+        ]
+
+    def renew(self, claims: Sequence[tuple[str, str]], ttl_s: float) -> set[str]:
+        """Renew claims, which are ids and tokens; return the ids of those that still hold."""
+        if not claims:
+            return set()
+        with self._database.transaction("write") as connection:
+            held = and_(_C.state == "running", tuple_(_C.id, _C.claim).in_(claims))
+            query = update(jobs).where(held).values(expires_at=unix_now(connection) + ttl_s)
+            return set(connection.execute(query.returning(_C.id)).scalars())
+
+    def finish(self, outcomes: Sequence[Outcome]) -> set[str]:
+        """Store how jobs ended; return the ids of those whose claims still held."""
+        written: set[str] = set()
+        if not outcomes:
+            return written
+        with self._database.transaction("write") as connection:
+            now = unix_now(connection)
+            # In one order everywhere: two transactions that lock the same rows do not wait for each other.
+            for outcome in sorted(outcomes, key=lambda outcome: outcome.id):
+                query = update(jobs).where(_is_held(outcome.id, outcome.token))
+                query = query.values(state=outcome.state, reason=outcome.reason, ended_at=now, **_ended(now))
+                if outcome.answer is not None:
+                    query = query.values(**_answer_values(outcome.answer))
+                if connection.execute(query).rowcount:
+                    written.add(outcome.id)
+        return written
+
+    def requeue(self, jobs_back: Sequence[Requeued]) -> None:
+        """Have jobs wait again, if their claims still hold."""
+        if not jobs_back:
+            return
+        with self._database.transaction("write") as connection:
+            now = unix_now(connection)
+            for job in sorted(jobs_back, key=lambda job: job.id):
+                query = update(jobs).where(_is_held(job.id, job.token))
+                attempts = _C.attempts if job.counts else _C.attempts - 1
+                values = {"due_at": now + job.after_s, "attempts": attempts, "reason": job.reason}
+                connection.execute(query.values(state="waiting", **values, **_FREE))
+
+    def recover(self, ttl_s: float, most_attempts: int) -> list[str]:
+        """Have jobs wait again whose claims have ended; return the ids of those that failed instead."""
+        with self._database.transaction("read") as connection:
+            if connection.execute(_expired(connection, ttl_s).limit(1)).first() is None:
+                return []
+        with self._database.transaction("write") as connection:
+            now = unix_now(connection)
+            expired = _expired(connection, ttl_s).with_for_update(skip_locked=True)
+            numbers = connection.execute(expired).scalars().all()
+            if not numbers:
+                return []
+            rows = _C.number.in_(numbers)
+            reason = (
+                f"it was begun {most_attempts} times, and each time the server that ran it ended without an "
+                "answer"
+            )
+            # A job may end every server that takes it: the last attempt is not followed by another.
+            failed = update(jobs).where(rows, _C.attempts >= most_attempts)
+            failed = failed.values(state="failed", reason=reason, ended_at=now, **_ended(now))
+            lost = connection.execute(failed.returning(_C.id)).scalars().all()
+            again = update(jobs).where(rows, _C.attempts < most_attempts)
+            text = "the server that ran it ended without an answer"
+            connection.execute(again.values(state="waiting", reason=text, **_FREE))
+        return list(lost)
+
+    def get(self, job_id: str) -> JobRecord | None:
+        """Return a job, or None."""
+        with self._database.transaction("read") as connection:
+            return _one(connection, _C.id == job_id)
+
+    def answer(self, job_id: str) -> Answer | None:
+        """Return the answer of a job, or None if there is none yet."""
+        columns = (_C.status, _C.answer_type, _C.answer_headers, _C.answer, _C.served)
+        with self._database.transaction("read") as connection:
+            row = connection.execute(select(*columns).where(_C.id == job_id, _C.state.in_(ENDED))).first()
+        if row is None or row.answer is None:
+            return None
+        return Answer(
+            status=row.status,
+            content_type=row.answer_type,
+            body=bytes(row.answer),
+            served=_served(row.served),
+            headers=msgspec.json.decode(row.answer_headers, type=tuple[tuple[str, str], ...]),
+        )
+
+    def find(self, name: str | None, state: State | None, before: int | None, limit: int) -> list[JobRecord]:
+        """Return at most `limit` jobs with numbers below `before`, newest first."""
+        query = select(*_SHOWN)
+        if name is not None:
+            query = query.where(_C.name == name)
+        if state is not None:
+            query = query.where(_C.state == state)
+        if before is not None:
+            query = query.where(_C.number < before)
+        with self._database.transaction("read") as connection:
+            rows = connection.execute(query.order_by(_C.number.desc()).limit(limit)).all()
+        return [_record(row) for row in rows]
+
+    def cancel(self, job_id: str) -> JobRecord | None:
+        """Cancel a job that waits or runs; return it as it is now, or None."""
+        with self._database.transaction("write") as connection:
+            now = unix_now(connection)
+            query = update(jobs).where(_C.id == job_id, _C.state.in_(("waiting", "running")))
+            # Without its claim: the server that runs it has nothing to report any more.
+            connection.execute(query.values(state="cancelled", reason="", ended_at=now, **_ended(now)))
+            return _one(connection, _C.id == job_id)
+
+    def depths(self) -> list[Depth]:
+        """Return for each model with jobs that wait or run how many there are."""
+        waits = _C.state == "waiting"
+        with self._database.transaction("read") as connection:
+            query = select(
+                _C.name,
+                func.sum(case((waits, 1), else_=0)).label("waiting"),
+                func.count().label("open"),
+                (unix_now(connection) - func.min(case((waits, _C.created_at)))).label("oldest_s"),
+            )
+            query = query.where(_C.state.in_(("waiting", "running"))).group_by(_C.name).order_by(_C.name)
+            rows = connection.execute(query).all()
+        return [
+            Depth(
+                name=row.name,
+                waiting=row.waiting,
+                running=row.open - row.waiting,
+                # Below 0 if the clock of the database was set back since.
+                oldest_s=max(0.0, row.oldest_s or 0.0),
+            )
+            for row in rows
+        ]
+
+    def due_webhooks(self, limit: int, ttl_s: float) -> list[HookCall]:
+        """Take webhooks that are due; one whose result is not stored within `ttl_s` is due again."""
+        with self._database.transaction("read") as connection:
+            if connection.execute(_due(connection).limit(1)).first() is None:
+                return []
+        with self._database.transaction("write") as connection:
+            due = _due(connection).order_by(_C.hook_due_at).limit(limit)
+            numbers = connection.execute(due.with_for_update(skip_locked=True)).scalars().all()
+            if not numbers:
+                return []
+            query = update(jobs).where(_C.number.in_(numbers))
+            query = query.values(hook_due_at=unix_now(connection) + ttl_s, hook_attempts=_C.hook_attempts + 1)
+            rows = connection.execute(query.returning(*_SHOWN)).all()
+        return [HookCall(job=_record(row), attempts=row.hook_attempts) for row in rows]
+
+    def store_deliveries(self, results: Sequence[HookResult]) -> None:
+        """Store what attempts to deliver webhooks came to."""
+        if not results:
+            return
+        with self._database.transaction("write") as connection:
+            now = unix_now(connection)
+            for result in sorted(results, key=lambda result: result.id):
+                # Of an attempt that took too long, another one is under way already.
+                query = update(jobs).where(_C.id == result.id, _C.hook == "due")
+                if not result.delivered:
+                    query = query.where(_C.hook_attempts == result.attempts)
+                values: dict[str, Any] = {"hook_text": result.text}
+                if result.delivered:
+                    values["hook"] = "delivered"
+                elif result.again_s is None:
+                    values["hook"] = "given_up"
+                else:
+                    values["hook_due_at"] = now + result.again_s
+                connection.execute(query.values(**values))
+
+    def prune(self, older_than_s: float, *, dry_run: bool) -> list[Removed]:
+        """Remove jobs that ended longer ago than that."""
+        with self._database.transaction("read" if dry_run else "write") as connection:
+            # What has not been delivered stays until it is, or is given up.
+            old = and_(
+                _C.state.in_(ENDED), _C.ended_at < unix_now(connection) - older_than_s, _C.hook != "due"
+            )
+            size = func.coalesce(func.sum(func.coalesce(func.length(_C.answer), 0)), 0)
+            # Counted first, because a DELETE does not say how many bytes it has freed.
+            count, size_bytes = connection.execute(select(func.count(), size).where(old)).one()
+            if count and not dry_run:
+                connection.execute(delete(jobs).where(old))
+        return [Removed("old jobs", f"{count} jobs", int(size_bytes))] if count else []
+
+    def _has_free(self, targets: Sequence[str]) -> bool:
+        # Without a lock: a server that has nothing to do asks some times a second, and writers do not wait.
+        with self._database.transaction("read") as connection:
+            return connection.execute(_free(connection, targets).limit(1)).first() is not None
+
+
+def _add(connection: Connection, submission: Submission, *, has_room: bool) -> JobRecord | None:
+    key = submission.key or None
+    if key is not None:
+        known = _one(connection, _C.name == submission.name, _C.key == key)
+        if known is not None:
+            return known
+    if not has_room:
+        return None
+    query = upsert(connection, jobs).values(
+        key=key, created_at=unix_now(connection), **_new_values(submission)
+    )
+    # Of two with one key, the later waits for the earlier, and then stores nothing.
+    connection.execute(query.on_conflict_do_nothing(index_elements=["name", "key"]))
+    if key is None:
+        return _one(connection, _C.id == submission.id)
+    return _one(connection, _C.name == submission.name, _C.key == key)
+
+
+def _free(connection: Connection, targets: Sequence[str]) -> Any:
+    rules = (_C.state == "waiting", _C.target.in_(targets), _C.due_at <= unix_now(connection))
+    return select(_C.number).where(*rules)
+
+
+def _expired(connection: Connection, ttl_s: float) -> Any:
+    now = unix_now(connection)
+    # A claim that lasts longer than any server asks for was made before the clock was set back.
+    ended = or_(_C.expires_at <= now, _C.expires_at > now + 2 * max(ttl_s, 3600.0))
+    return select(_C.number).where(_C.state == "running", ended)
+
+
+def _due(connection: Connection) -> Any:
+    return select(_C.number).where(_C.hook == "due", _C.hook_due_at <= unix_now(connection))
+
+
+def _is_held(job_id: str, token: str) -> Any:
+    return and_(_C.id == job_id, _C.claim == token, _C.state == "running")
+
+
+def _ended(now: Any) -> dict[str, Any]:
+    """Return what changes with every end: no claim, no body, and a webhook that is due."""
+    hook = case((_C.webhook != "", "due"), else_="")
+    return {"body": b"", "hook": hook, "hook_due_at": now, **_FREE}
+
+
+def _new_values(submission: Submission) -> dict[str, Any]:
+    return {
+        "id": submission.id,
+        "name": submission.name,
+        "target": submission.target,
+        "fingerprint": submission.fingerprint,
+        "rank": -submission.priority,
+        "state": "waiting",
+        "path": submission.path,
+        "headers": json_text(submission.headers),
+        "body": submission.body,
+        **dict.fromkeys(("due_at", "started_at", "ended_at", "expires_at", "hook_due_at"), 0.0),
+        **dict.fromkeys(("attempts", "status", "hook_attempts"), 0),
+        **dict.fromkeys(("replica", "claim", "reason", "served", "answer_type", "hook", "hook_text"), ""),
+        "answer_headers": "[]",
+        "webhook": submission.webhook,
+    }
+
+
+def _answer_values(answer: Answer) -> dict[str, Any]:
+    return {
+        "status": answer.status,
+        "answer_type": answer.content_type,
+        "answer_headers": json_text(answer.headers),
+        "answer": answer.body,
+        "served": json_text(answer.served) if answer.served is not None else "",
+    }
+
+
+def _one(connection: Connection, *rules: Any) -> JobRecord | None:
+    row = connection.execute(select(*_SHOWN).where(*rules)).first()
+    return _record(row) if row is not None else None
+
+
+def _served(text: str) -> AnsweredBy | None:
+    return msgspec.json.decode(text, type=AnsweredBy) if text else None
+
+
+def _record(row: Any) -> JobRecord:
+    values = dict(row._mapping)  # noqa: SLF001 - the documented way to a row's columns by name
+    values["priority"] = -values.pop("rank")
+    values["served"] = _served(values["served"])
+    return JobRecord(**values)
