@@ -47,7 +47,7 @@ _LOG_EVERY_S = 30.0
         "lading batch run iris:3 --input rows.parquet --output scored",
         "lading batch run iris:live --input day/ --output scored --keep customer_id --max-rejected 1%",
         "lading batch run iris:live --input day/ --output scored --log /srv/models/log --monitor",
-        "lading batch run iris:3 -i s3://data/day -o s3://data/out --where 'age > 30'",
+        "lading batch run iris:3 -i s3://data/day -o s3://data/out --where 'age >= 30'",
     ),
 )
 @click.argument("model", type=BundleType(), metavar="DIR|REF")
