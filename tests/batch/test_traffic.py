@@ -182,7 +182,7 @@ def test_the_monitor_says_of_a_run_what_it_says_of_the_same_traffic(tmp_path, fi
         pushed = batch.push(fitted)
         recorder = Recorder(batch.runs, host="here", monitoring=batch.monitoring)
         for _ in range(2):  # A run that is done again is counted once.
-            settings = Options(processes=1, monitor=True)
+            settings = Options(processes=1)
             paths = [tmp_path / "rows.parquet"]
             model = f"iris:{pushed.version}"
             done = run_batch(fitted, paths, tmp_path / "out", settings, model=model, recorder=recorder)
@@ -218,7 +218,7 @@ def test_a_large_run_weighs_as_much_as_a_busy_server(tmp_path, fitted, monkeypat
     pyarrow.parquet.write_table(table, tmp_path / "rows.parquet")
     with Registry.open(str(tmp_path / "registry")) as registry:
         recorder = Recorder(registry.runs, monitoring=registry.monitoring)
-        settings = Options(processes=1, monitor=True)
+        settings = Options(processes=1)
         run_batch(
             fitted, [tmp_path / "rows.parquet"], tmp_path / "out", settings, model="iris:3", recorder=recorder
         )

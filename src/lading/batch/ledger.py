@@ -19,6 +19,7 @@ from lading.batch.places import MANIFEST, RECORDS, STATE, Place
 from lading.batch.places.open import open_place
 from lading.batch.plan import Plan
 from lading.batch.scoring import Done, Written
+from lading.blobs.os_errors import destination_errors
 from lading.errors import BatchChanged
 from lading.runs import RunInput
 
@@ -73,9 +74,10 @@ class Ledger:
     def holding(self) -> Iterator[None]:
         """Keep other runs out of the place.
 
-        Raises `OutputInUse` if one is at work there, `DestinationExists` if the place holds something else.
+        Raises `OutputInUse` if one is at work there, `DestinationExists` if the place holds something else,
+        and what `destination_errors` makes of a disk that is full or fails within.
         """
-        with self._place.holding():
+        with destination_errors(f"output `{self._place.where}`"), self._place.holding():
             yield
 
     def begun(self) -> Plan | None:

@@ -139,10 +139,15 @@ class Recorder:
         self._change_facts(manifest=digest, reasons=manifest.reasons, inputs=manifest.inputs[:_MOST_INPUTS])
 
     def counted(self, bundle: Bundle, plan: Plan, done: Sequence[Done], seconds: float) -> None:
-        """Have the model's monitoring count the rows of a run, once however often it is reported."""
+        """Have the model's monitoring count the rows of a run, once however often it is reported.
+
+        Does nothing for a recorder that was made without.
+        """
         assert self._run is not None
+        if self._monitoring is None:
+            return
         window = window_of(bundle, plan, done, identity=self._run.id, now=time.time(), seconds=seconds)
-        if window is None or bundle.profile is None or self._monitoring is None:
+        if window is None or bundle.profile is None:
             return
         try:
             # Before the window: nobody ever reads one whose profile is missing.

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from lading.batch.casting import Caster
 from lading.batch.drift import drift_of
-from lading.batch.engines.named import engine
+from lading.batch.engines.named import Score, engine
 from lading.batch.inputs import InputFile, Inputs, check_unchanged, find_inputs
 from lading.batch.ledger import Ledger, Manifest
 from lading.batch.objects import is_url
@@ -57,8 +57,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     ``address`` is that of the engine's cluster, if it has one.
     ``where`` chooses the rows that are scored, by an expression over columns of the files. ``log`` is the
-    folder of a prediction log that gets a ``log_share`` of the rows, and ``monitor`` is whether the model's
-    monitoring in the registry counts them.
+    folder of a prediction log that gets a ``log_share`` of the rows.
     """
 
     engine: str = "local"
@@ -70,7 +69,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     refuse_drift: bool = False
     log: str = ""
     log_share: float = 1.0
-    monitor: bool = False
 
 
 def run_batch(
@@ -91,8 +89,7 @@ def run_batch(
     or drift, `RegistryUnavailable` for a bucket out of reach, and what loading and running a model raise.
     """
     options, recorder = options or Options(), recorder or Recorder()
-    score = engine(options.engine)
-    _check_log(options, output)
+    score = _engine(options, output)
     with ExitStack() as held:
         # Objects that are read for the plan are still here when they are scored, if there is room.
         spool = held.enter_context(spooling())
@@ -100,7 +97,6 @@ def run_batch(
         # Outside of the lock: nothing of a run that is refused is written.
         inputs = find_inputs(paths, spool.connect)
         plan = _planned(bundle, inputs, options, model, spool, ledger.begun())
-        held.enter_context(destination_errors(f"output `{output}`"))
         held.enter_context(ledger.holding())
         held.enter_context(recorder.recording(plan, _whole_name(output), options.engine))
         ledger.begin(plan)
@@ -116,15 +112,12 @@ def run_batch(
         # Somebody may have written to a file while it was read.
         check_unchanged(plan.files, spool.connect)
         ordered = [done[task.part] for task in plan.tasks]
-        drift = drift_of(bundle.profile, ordered)
-        recorder.judged(drift, _failed(ordered))
-        _check_drift(drift, refuse=options.refuse_drift)
+        drift = _judged(bundle, ordered, recorder, refuse=options.refuse_drift)
         # Of a run that was finished before, nothing is written; its manifest must be this one.
         manifest = ledger.publish(plan, ordered)
         recorder.published(manifest, ledger.manifest_sha256())
         logged = _log(bundle, plan, manifest, output, options, spool)
-        if options.monitor:
-            recorder.counted(bundle, plan, ordered, seconds)
+        recorder.counted(bundle, plan, ordered, seconds)
     # Of this call alone: what was done before took no time now.
     rows_now = sum(done[task.part].rows for task in left)
     return BatchRun(
@@ -148,7 +141,7 @@ def _whole_name(output: Path | str) -> Path | str:
 def _log(
     bundle: Bundle, plan: Plan, manifest: Manifest, output: Path | str, options: Options, spool: Spool
 ) -> Logged | None:
-    """Write the rows into the prediction log, if they are to be there: each once, after all is published."""
+    """Write the rows into the prediction log, each once, after all is published, if it is to have them."""
     if not options.log:
         return None
     log = RunLog(bundle, plan, Path(options.log), share=options.log_share, now=time.time())
@@ -156,11 +149,12 @@ def _log(
         return log.write(manifest, Path(output), spool)
 
 
-def _check_log(options: Options, output: Path | str) -> None:
-    """Raise `UsageError` for a log that rows of this run cannot be written to."""
+def _engine(options: Options, output: Path | str) -> Score:
+    """Return the engine; raises `UsageError` for a log that rows of this run cannot be written to."""
     if options.log and ("://" in options.log or is_url(output)):
-        found = f"`{options.log}` for `{output}`"
-        raise UsageError("`--log`", expected="a log and an output in folders of this machine", found=found)
+        actual = f"`{options.log}` for `{output}`"
+        raise UsageError("`--log`", expected="a log and an output in folders of this machine", found=actual)
+    return engine(options.engine)
 
 
 def _collect(
@@ -254,6 +248,16 @@ def _check_rejected(done: dict[str, Done], most: float | None) -> None:
         hint = "the rows and their reasons are below `.lading/parts/rejected`"
         actual = f"{rejected:,} of {rows:,}"
         raise GateNotMet("rows set aside", expected=f"at most {100 * most:g} %", found=actual, hint=hint)
+
+
+def _judged(
+    bundle: Bundle, done: Sequence[Done], recorder: Recorder, *, refuse: bool
+) -> tuple[ColumnDrift, ...]:
+    """Return the columns of the whole run; raises `GateNotMet` if one has drifted, and that is refused."""
+    drift = drift_of(bundle.profile, done)
+    recorder.judged(drift, _failed(done))
+    _check_drift(drift, refuse=refuse)
+    return drift
 
 
 def _check_drift(drift: Sequence[ColumnDrift], *, refuse: bool) -> None:

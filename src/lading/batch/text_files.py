@@ -10,7 +10,7 @@ import io
 from typing import Any, NamedTuple
 
 END = "\x1eend of the file\x1e"
-"""A line that no file has, put behind the last one: whoever does not see it is still within quotes."""
+"""A line that no file has, put behind the last one: who does not see it is still within quotes."""
 
 _LONGEST_HEADER = 64 * 2**20
 _MOST_HEADER_LINES = 1000
@@ -128,5 +128,5 @@ class WithEnd:
         return False
 
     def close(self) -> None:
-        """Note that Arrow is done; the source belongs to whoever has opened it."""
+        """Note that Arrow is done; the source belongs to those who have opened it."""
         self.closed = True

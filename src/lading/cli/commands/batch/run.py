@@ -162,9 +162,8 @@ def run(model: Ref | Path, **options: Any) -> None:
         refuse_drift=options["refuse_drift"],
         log=options["log"] or "",
         log_share=options["log_share"],
-        monitor=options["monitor"],
     )
-    with _progress() as progress, _recorder(model, options["registry"], progress) as recorder:
+    with _progress() as progress, _recorder(model, options, progress) as recorder:
         done = run_batch(
             bundle,
             options["inputs"],
@@ -191,21 +190,21 @@ def _address(engine: str, ray: str, spark: str) -> str:
 
 
 @contextmanager
-def _recorder(model: Ref | Path, registry: str | None, progress: Progress) -> Iterator[Recorder]:
+def _recorder(model: Ref | Path, options: dict[str, Any], progress: Progress) -> Iterator[Recorder]:
     """Have the registry that a model comes from know of the run; of a bundle's folder none does."""
     from lading.batch.recording import Recorder
 
     if isinstance(model, Path):
         yield Recorder(progress=progress)
         return
-    with open_registry(registry) as opened:
+    with open_registry(options["registry"]) as opened:
         host = socket.gethostname()
         yield Recorder(
             opened.runs,
             actor=current_actor(None),
             host=host,
             progress=progress,
-            monitoring=opened.monitoring,
+            monitoring=opened.monitoring if options["monitor"] else None,
         )
 
 
