@@ -119,7 +119,7 @@ def test_replicas_follow_the_load_and_only_requests_at_what_is_killed_fail(servi
     serving.add_machine(cpus=3)
     comes_to(serving, 4)
     seen = callers.seen()
-    # Those whose answer had begun, and those that HAProxy hands back to their clients: no more than were in
+    # Those whose answer had begun, and those that HAProxy returns to their clients: no more than were in
     # flight at what was killed, twice.
     failed = sum(seen.values()) - seen["200"]
     assert failed <= 24, seen
