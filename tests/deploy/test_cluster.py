@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 
+from lading.deploy import Scaling
+from lading.deploy.batch import BatchJob, batch_manifests
 from lading.deploy.cluster import PATHS, KubernetesCluster, apply_all
 from lading.deploy.kserve import kserve_manifests
+from lading.deploy.kubernetes import manifests
 from lading.deploy.yamltext import plain
 from lading.errors import ExtraMissing, RemoteError
 from support.workloads import canary, work
@@ -47,8 +51,12 @@ def test_applying_stops_at_the_first_refusal():
 
 
 def test_every_kind_that_lading_writes_has_a_path():
-    kinds = {manifest["kind"] for manifest in plain([*canary(), *kserve_manifests(work())])}
-    assert kinds == set(PATHS)
+    run = BatchJob(inputs=("s3://lake/in",), output="s3://lake/out")
+    nightly = replace(run, schedule="0 3 * * *")
+    scaled = work(scaling=Scaling(by="keda", prometheus="http://prometheus.lan:9090"))
+    made = [*canary(), *kserve_manifests(work()), *manifests(scaled)]
+    made += [*batch_manifests(work(), run), *batch_manifests(work(), nightly)]
+    assert {manifest["kind"] for manifest in plain(made)} == set(PATHS)
 
 
 def test_without_the_client_the_error_names_the_extra_and_kubectl(monkeypatch):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 import lading
 from lading.airflow.command import Ended, LadingProcess, command_words
 from lading.airflow.reports import Report
+from lading.settings import actor
 
 TEMPLATED = ("registry", "env", "lading_command")
 """The fields that every task has, which may be templates."""
@@ -61,7 +61,7 @@ def environment(registry: str | None, env: Mapping[str, str] | None) -> dict[str
     """Return the variables of a command beside those of the worker."""
     variables = dict(env or {})
     # Who has begun a run or a release: the user of the workers is nobody whom people know.
-    if not os.environ.get("LADING_ACTOR"):
+    if actor() is None:
         variables.setdefault("LADING_ACTOR", "airflow")
     if registry:
         variables["LADING_REGISTRY"] = str(registry)

@@ -68,4 +68,5 @@ def test_a_name_with_more_than_a_name_is_refused(hosts):
 
 def test_every_route_that_changes_something_is_checked(served):
     checked = {route.pattern for route in hosted(served).app.router.routes if route.changes_state}
-    assert checked == {"/models/{name}/feedback"}
+    submissions = {f"/models/{{name}}{part}/jobs" for part in ("", "/tags/{tag}", "/versions/{version}")}
+    assert checked == {"/models/{name}/feedback", "/jobs/{id}", *submissions}

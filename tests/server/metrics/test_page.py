@@ -15,10 +15,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from lading import errors
 from lading.input_checks import Rule
+from lading.jobs import Depth
 from lading.runtime.python.session import PythonRuntime
 from lading.server.inference.version import Replayed, ServedVersion, State
 from lading.server.metrics import Metrics, count_spans
 from lading.server.metrics.input_checks import CheckCounters
+from lading.server.metrics.jobs import JobCounts
 from lading.server.metrics.page import prefers_openmetrics
 from lading.server.process.compose import make_plane, metrics_page
 from lading.settings import ServeSettings
@@ -163,6 +165,10 @@ def busy_page(iris: ServedVersion, monkeypatch, runtime_in_python: PythonRuntime
     client.app.metrics.count_unseen("iris", 1, 9)
     checks = CheckCounters(client.app.metrics.store)
     checks.add("iris", 1, 1, [(Rule(tensor="X", column="a", kind="range"), 1)])
+    jobs = JobCounts(client.app.metrics.store)
+    jobs.publish([Depth(name="iris", waiting=2, running=1, oldest_s=3.0)])
+    jobs.count_ended("iris", "done")
+    jobs.count_webhook("delivered")
     monkeypatch.setattr(iris, "replayed", Replayed(16, 0.01, 1e-7))
     with monkeypatch.context() as patch:
         # As a model whose code runs in a process does; for the names on the page it need not run any more.

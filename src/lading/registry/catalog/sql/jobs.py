@@ -377,7 +377,7 @@ def _served(text: str) -> AnsweredBy | None:
 
 
 def _record(row: Any) -> JobRecord:
-    values = dict(row._mapping)  # noqa: SLF001 - the documented way to a row's columns by name
+    values = dict(zip((column.name for column in _SHOWN), row, strict=True))
     values["priority"] = -values.pop("rank")
     values["served"] = _served(values["served"])
     return JobRecord(**values)
