@@ -54,9 +54,10 @@ def broken(folder, library: str, code: str) -> str:
     return f"{folder}:{SOURCES}"
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("environments")
-@pytest.mark.parametrize("names", [QUICK, pytest.param(FEW, marks=pytest.mark.wide)], ids=["quick", "rest"])
+@pytest.mark.parametrize(
+    "names", [QUICK, pytest.param(FEW, marks=[pytest.mark.slow, pytest.mark.wide])], ids=["quick", "rest"]
+)
 def test_actors_write_the_bytes_of_one_process(names, tmp_path, start, locally):
     cases = {}
     for name in names:
@@ -72,7 +73,6 @@ def test_actors_write_the_bytes_of_one_process(names, tmp_path, start, locally):
         assert files(tmp_path / f"ray-{name}") == expected[name], name
 
 
-@pytest.mark.slow
 def test_the_part_of_an_actor_that_is_killed_is_scored_again(tmp_path, long_case, start, locally):
     run = start((long_case, tmp_path / "out"))
     os.kill(run.frozen_actor(), signal.SIGKILL)
@@ -117,7 +117,6 @@ def test_a_run_whose_driver_was_killed_goes_on_and_its_late_actor_changes_nothin
     assert files(tmp_path / "out") == locally(long_case)
 
 
-@pytest.mark.slow
 def test_a_machine_whose_answers_differ_is_refused_and_the_others_go_on(
     tmp_path, cluster, long_case, start, locally
 ):
@@ -153,7 +152,6 @@ def test_a_machine_that_does_not_see_the_output_is_refused(tmp_path, cluster, lo
     assert files(tmp_path / "out") == locally(long_case)
 
 
-@pytest.mark.slow
 def test_a_cluster_that_does_not_answer_is_named(cluster, tmp_path, long_case):
     place = ["--input", str(long_case.source), "--output", str(tmp_path / "out"), "--engine", "ray"]
     bundle = str(long_case.bundle.path)
@@ -162,7 +160,6 @@ def test_a_cluster_that_does_not_answer_is_named(cluster, tmp_path, long_case):
     assert "ray start --head" in run.stderr
 
 
-@pytest.mark.slow
 def test_an_address_that_is_none_is_refused(cluster, tmp_path, long_case):
     place = ["--input", str(long_case.source), "--output", str(tmp_path / "out"), "--engine", "ray"]
     run = cluster.lading("batch", "run", str(long_case.bundle.path), *place, "--ray-address", "nonsense")

@@ -28,7 +28,7 @@ from support.ray_serving import (
 from support.recorded_evidence import push_proved
 from support.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray-serve")]
+pytestmark = pytest.mark.xdist_group("ray-serve")
 
 TRITON = Path(__file__).parents[3] / ".venv-clients" / "triton" / "bin" / "python"
 ASK_TRITON = """
@@ -85,6 +85,7 @@ def test_curl_and_tritonclient_are_answered_as_by_a_server_alone(serving, regist
         assert asked.stdout == "(2, 3)\n", asked.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.wide  # Serve tries three times before it gives up.
 def test_a_replica_whose_golden_samples_disagree_is_never_asked(serving, tmp_path):
     linear_bundle(tmp_path / "iris")
@@ -103,6 +104,7 @@ def test_a_release_changes_what_is_served_and_no_request_is_lost(serving, regist
     assert [*callers.seen()] == ["200"]
 
 
+@pytest.mark.slow
 @pytest.mark.wide
 def test_replicas_follow_the_load_and_only_requests_at_what_is_killed_fail(serving):
     comes_to(serving, 1)

@@ -25,7 +25,7 @@ from support.small_models import echo
 pytestmark = pytest.mark.xdist_group("spark")
 
 QUICK = ("floats", "texts", "images")
-REST = [pytest.param(name, marks=pytest.mark.wide) for name in CASES if name not in QUICK]
+REST = [pytest.param(name, marks=[pytest.mark.slow, pytest.mark.wide]) for name in CASES if name not in QUICK]
 
 
 def batch(case, path, folder):
@@ -34,7 +34,6 @@ def batch(case, path, folder):
     return scored(folder), {row["row"]: row["reason"] for row in aside(folder)}
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("environments")
 @pytest.mark.parametrize("name", [*QUICK, *REST])
 def test_columns_have_the_answers_and_reasons_of_a_batch_run(name, tmp_path, session):
@@ -54,7 +53,6 @@ def test_columns_have_the_answers_and_reasons_of_a_batch_run(name, tmp_path, ses
     assert all(set(row.values()) == {None} for row in aside_rows.to_pylist())
 
 
-@pytest.mark.slow
 def test_batches_of_arrow_do_not_decide_the_bits_and_partitions_only_the_last_of_them(tmp_path, session):
     case = network(tmp_path)
     expected, _ = batch(case, case.source, tmp_path / "out")
@@ -72,7 +70,6 @@ def test_batches_of_arrow_do_not_decide_the_bits_and_partitions_only_the_last_of
     assert np.allclose(others["y"].to_numpy(), expected["Y"].to_numpy(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_columns_come_by_name_under_other_names_as_a_struct_and_next_to_another_model(tmp_path, session):
     case = floats(tmp_path)
     successor = linear_bundle(tmp_path / "successor", seed=1)
@@ -97,7 +94,6 @@ def test_columns_come_by_name_under_other_names_as_a_struct_and_next_to_another_
         score(length="sepal_length")
 
 
-@pytest.mark.slow
 def test_what_fails_on_an_executor_ends_with_the_sentence_of_lading(tmp_path, session):
     case = floats(tmp_path)
     rows = session.read.parquet(str(case.source))
@@ -115,7 +111,6 @@ def test_what_fails_on_an_executor_ends_with_the_sentence_of_lading(tmp_path, se
     assert rows.where("false").select(strict()).collect() == []
 
 
-@pytest.mark.slow
 def test_a_model_or_choice_that_cannot_be_is_refused_before_anything_runs(tmp_path, session):
     bundle = linear_bundle(tmp_path / "iris")
     with pytest.raises(OutputUnknown, match="`output`: expected `label`, `0`, `1`, `2`, found `classes`"):

@@ -11,7 +11,6 @@ from lading.errors import NotSupported
 pytestmark = pytest.mark.xdist_group("spark")
 
 
-@pytest.mark.slow
 def test_a_session_that_is_active_is_used_and_stays(session):
     with spark_session("local[1]", 1, "another") as used:
         assert used is session

@@ -23,9 +23,10 @@ QUICK = ("floats", "mixed_columns", "texts", "sequences")
 FEW = [name for name in CASES if name not in QUICK]
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("environments", "session")
-@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.wide) for name in FEW)])
+@pytest.mark.parametrize(
+    "name", [*QUICK, *(pytest.param(name, marks=[pytest.mark.slow, pytest.mark.wide]) for name in FEW)]
+)
 def test_executors_write_the_bytes_of_one_process(name, tmp_path, locally):
     (tmp_path / name).mkdir()
     case = CASES[name](tmp_path / name)
@@ -36,7 +37,6 @@ def test_executors_write_the_bytes_of_one_process(name, tmp_path, locally):
     assert files(tmp_path / "out") == expected
 
 
-@pytest.mark.slow
 def test_the_part_of_an_executor_that_is_killed_is_scored_again(tmp_path, session, long_case, locally):
     expected = locally(long_case)
     killed: list[int] = []
