@@ -17,7 +17,7 @@ ENGINE_TESTS = set -e; for engine in $(ENGINES); do \
 	else echo "tests/engines/$$engine left out: .venv-engines/$$engine could not be made" >&2; fi; done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-frameworks serve check fix test test-engines test-clients bench bench-peers bench-release lint fast-tests bytecode services made-ahead load-generators lock clean
+.PHONY: help demo demo-frameworks serve check fix test test-engines test-clients bench bench-batch bench-peers bench-release lint fast-tests bytecode services made-ahead load-generators lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -51,7 +51,7 @@ test: bytecode  ## all but test-clients and the rest of long tables, real servic
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup -m "not alone and not wide" --durations 10
 
 test-engines: bytecode  ## long tables to the last row: boosters, and each framework in an environment of its own
-	$(BIN)/pytest -q -n $(WORKERS) -m wide tests/convert tests/pack tests/server/jobs
+	$(BIN)/pytest -q -n $(WORKERS) -m wide tests/batch tests/convert tests/deploy tests/guards tests/hub tests/pack tests/server/jobs
 	scripts/engines
 	@$(call ENGINE_TESTS)
 
@@ -64,6 +64,11 @@ bench: bytecode load-generators  ## measure the server against references, in on
 
 bench-release: bytecode services  ## measure what a new version costs by both release patterns, in real containers
 	$(BIN)/python benchmarks/release.py --write
+
+bench-batch: bytecode  ## measure offline scoring beside a bare loop, MLflow's spark_udf and pandas
+	@scripts/services
+	@scripts/engines spark || true
+	$(BIN)/python benchmarks/batch.py --write
 
 bench-peers: bytecode load-generators  ## measure the server beside MLServer, BentoML, LitServe and Triton
 	$(BIN)/python benchmarks/peers.py --write
@@ -88,7 +93,7 @@ made-ahead: services
 services: $(READY)
 	@scripts/services
 	@scripts/assets
-	@scripts/clients kubernetes gateway_api axe
+	@scripts/clients kubernetes gateway_api keda axe
 	@# What cannot be installed here is left out, and named: by this line, and where its tests would run.
 	@scripts/engines || true
 

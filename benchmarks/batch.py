@@ -1,22 +1,27 @@
-"""Offline scoring beside a bare loop of pyarrow and ONNX Runtime over the same file, interleaved in one run.
+"""Offline scoring beside a bare loop of pyarrow and ONNX Runtime over the same files, interleaved in one run.
 
     python benchmarks/batch.py --rows 5000000 --rounds 3
 
-Prints rows per second of both, their ratio, that of two processes to one, and the most memory that scoring
-took for a fifth of the rows and for all. Everything is made in a temporary folder and removed again.
+Measures a file and a folder of 200 files with a logistic regression, and a fifth of the rows with 100 trees:
+rows per second of the bare loop, of one process and of two, and of two bare loops at once, which is what the
+machine has to give. Then the most memory for a million rows and for `--memory-rows`, and, where
+``.venv-engines/spark`` exists, MLflow and pandas (`batch_peers`). ``--write`` puts it all into
+docs/benchmarks-batch.md. Everything is made in a temporary folder and removed again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,21 +29,26 @@ import pyarrow as pa
 import pyarrow.parquet
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+import batch_page
 import lading
 from lading.bundle import Bundle
 
+FILES = 200
+PEERS = Path(__file__).parents[1] / ".venv-engines/spark/bin/python"
 COLUMNS = [f"f{at}" for at in range(30)]
 GROUP_ROWS = 131_072
 
 BARE = """
 import sys, numpy as np, onnxruntime, pyarrow as pa, pyarrow.parquet as pq
+from pathlib import Path
 model, source, out = sys.argv[1:]
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
 session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 names = [output.name for output in session.get_outputs()]
-file, writer = pq.ParquetFile(source, memory_map=True), None
-for batch in file.iter_batches(65536, use_threads=False):
+paths = sorted(Path(source).glob("*")) if Path(source).is_dir() else [source]
+files, writer = (pq.ParquetFile(path, memory_map=True) for path in paths), None
+for batch in (batch for file in files for batch in file.iter_batches(65536, use_threads=False)):
     rows = np.stack([column.to_numpy() for column in batch.columns], axis=1).astype(np.float32)
     label, scores = session.run(names, {session.get_inputs()[0].name: rows})
     table = pa.table({"label": label, **{str(at): scores[:, at].copy() for at in range(scores.shape[1])}})
@@ -59,46 +69,89 @@ if __name__ == "__main__":
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, and with ``--write`` write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--trees", type=int, default=0, help="trees of the model; 0 is a logistic regression")
+    parser.add_argument("--memory-rows", type=int, default=50_000_000)
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks-batch.md")
     settings = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        measure(Path(folder), settings.rows, settings.rounds, settings.trees)
+        results = measure_all(Path(folder), settings.rows, settings.rounds, settings.memory_rows)
+    print(json.dumps(results, indent=2))
+    if settings.write:
+        batch_page.write(results)
 
 
-def measure(folder: Path, rows: int, rounds: int, trees: int) -> None:
-    """Measure `rounds` times a bare loop, one process and two, one after the other."""
-    bundle = packed(folder, trees)
-    whole, fifth = folder / "rows.parquet", folder / "fifth.parquet"
-    write_rows(whole, rows)
-    write_rows(fifth, rows // 5)
+def measure_all(folder: Path, rows: int, rounds: int, memory_rows: int) -> dict[str, Any]:
+    """Measure every case, and return the reports by name."""
     (folder / "bare.py").write_text(BARE)
     (folder / "score.py").write_text(SCORE)
-    seconds: dict[str, list[float]] = {"bare": [], "one": [], "two": []}
+    logistic, trees = packed(folder / "logistic", 0), packed(folder / "trees", 100)
+    whole, fifth, many = folder / "rows.parquet", folder / "fifth.parquet", folder / "many"
+    write_rows(whole, rows)
+    write_rows(fifth, rows // 5)
+    many.mkdir()
+    for at in range(FILES):
+        write_rows(many / f"{at:03}.parquet", rows // FILES, seed=at)
+    results: dict[str, Any] = {
+        "rows": rows,
+        "rounds": rounds,
+        "file": measure(folder / "a", logistic, whole, rows, rounds),
+        "folder": measure(folder / "b", logistic, many, rows // FILES * FILES, rounds),
+        "trees": measure(folder / "c", trees, fifth, rows // 5, rounds),
+        "memory": memory(folder / "d", logistic, (1_000_000, memory_rows)),
+    }
+    if PEERS.exists():
+        script = Path(__file__).with_name("batch_peers.py")
+        for name, count in (("peers", 0), ("peers_trees", 100)):
+            options = ["--rows", str(rows // 5), "--rounds", str(rounds), "--trees", str(count)]
+            done = subprocess.run([PEERS, script, *options], check=True, stdout=subprocess.PIPE, text=True)
+            results[name] = json.loads(done.stdout)
+    return results
+
+
+def measure(folder: Path, bundle: Bundle, source: Path, rows: int, rounds: int) -> dict[str, Any]:
+    """Measure `rounds` times a bare loop, two at once, one process and two, one after the other."""
+    folder.mkdir()
+    seconds: dict[str, list[float]] = {"bare": [], "two_bare": [], "one": [], "two": []}
+    scripts = folder.parent
     for at in range(rounds):
-        bare = ("bare.py", bundle.model_path, whole, folder / f"bare-{at}.parquet")
-        seconds["bare"].append(timed(folder, *bare)[0])
+        bare = ("bare.py", bundle.model_path, source)
+        seconds["bare"].append(timed(scripts, *bare, folder / f"bare-{at}")[0])
+        with ThreadPoolExecutor(2) as both:
+            ways = [both.submit(timed, scripts, *bare, folder / f"bare-{at}-{way}") for way in range(2)]
+            seconds["two_bare"].append(max(way.result()[0] for way in ways))
         for name, processes in (("one", 1), ("two", 2)):
             out = folder / f"{name}-{at}"
-            seconds[name].append(timed(folder, "score.py", bundle.path, whole, out, processes)[0])
-    memory = [
-        int(timed(folder, "score.py", bundle.path, source, folder / f"memory-{source.stem}", 1)[1]) / 1024
-        for source in (fifth, whole)
-    ]
-    middle = {name: statistics.median(values) for name, values in seconds.items()}
-    report = {
+            seconds[name].append(timed(scripts, "score.py", bundle.path, source, out, processes)[0])
+    return {
         "rows": rows,
-        "columns": len(COLUMNS),
-        "cores": os.cpu_count(),
-        **{f"{name}_rows_per_s": round(rows / value) for name, value in middle.items()},
-        "ratio_to_bare": [round(b / o, 3) for b, o in zip(seconds["bare"], seconds["one"], strict=True)],
-        "two_to_one": [round(o / t, 3) for o, t in zip(seconds["one"], seconds["two"], strict=True)],
-        "memory_mib_fifth_and_whole": [round(value) for value in memory],
+        **{
+            f"{name}_rows_per_s": round((2 if name == "two_bare" else 1) * rows / statistics.median(took))
+            for name, took in seconds.items()
+        },
+        "one_to_bare": _ratios(seconds["bare"], seconds["one"]),
+        "two_to_one": _ratios(seconds["one"], seconds["two"]),
+        "two_bare_to_bare": [round(2 * ratio, 2) for ratio in _ratios(seconds["bare"], seconds["two_bare"])],
     }
-    print(json.dumps(report, indent=2))
+
+
+def memory(folder: Path, bundle: Bundle, sizes: Sequence[int]) -> dict[int, int]:
+    """Return the most memory that scoring took, in MiB, by the number of rows."""
+    folder.mkdir()
+    most = {}
+    for rows in sizes:
+        source = folder / f"{rows}.parquet"
+        write_rows(source, rows)
+        _, printed = timed(folder.parent, "score.py", bundle.path, source, folder / str(rows), 1)
+        most[rows] = round(int(printed) / 1024)
+        source.unlink()
+    return most
+
+
+def _ratios(of: Sequence[float], to: Sequence[float]) -> list[float]:
+    return [round(first / second, 2) for first, second in zip(of, to, strict=True)]
 
 
 def packed(folder: Path, trees: int) -> Bundle:
@@ -119,10 +172,10 @@ def packed(folder: Path, trees: int) -> Bundle:
     )
 
 
-def write_rows(path: Path, rows: int) -> None:
+def write_rows(path: Path, rows: int, seed: int = 1) -> None:
     """Write rows group by group: the whole of them need not fit into memory."""
     schema = pa.schema([(name, pa.float32()) for name in COLUMNS])
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     with pyarrow.parquet.ParquetWriter(path, schema) as writer:
         for start in range(0, rows, GROUP_ROWS):
             values = rng.normal(size=(min(GROUP_ROWS, rows - start), 30)).astype(np.float32)

@@ -44,7 +44,7 @@ writer.close()
 
 SPARK = """
 import os, sys, time
-os.environ["PYSPARK_PYTHON"] = sys.executable
+os.environ.update(PYSPARK_PYTHON=sys.executable, SPARK_LOCAL_IP="127.0.0.1")
 from pyspark.sql import SparkSession
 {imports}
 model, source, out, cores = sys.argv[1:]
@@ -125,7 +125,11 @@ def saved(folder: Path, trees: int) -> dict[str, Path]:
     facts = {"name": "scored", "owner": "bench@example.com", "purpose": "classification"}
     bundle = lading.pack(model, samples=rows[:100], reference=rows, to=folder / "bundle", **facts)
     joblib.dump(model, folder / "model.joblib")
-    trusted = ["sklearn._loss.link.LogitLink", "sklearn._loss.loss.HalfBinomialLoss"]
+    trusted = [
+        "sklearn._loss.link.LogitLink",
+        "sklearn._loss.loss.HalfBinomialLoss",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    ]
     mlflow.sklearn.save_model(model, folder / "mlflow-model", skops_trusted_types=trusted)
     return {
         "lading": bundle.path,

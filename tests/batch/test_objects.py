@@ -49,7 +49,12 @@ def sometimes(fault, *methods: str):
 
 @pytest.mark.parametrize(
     "fault",
-    [Refuse(503, "SlowDown"), Stall(), Drop(), Cut(3000)],
+    [
+        Refuse(503, "SlowDown"),
+        Cut(3000),
+        pytest.param(Stall(), marks=pytest.mark.wide),
+        pytest.param(Drop(), marks=pytest.mark.wide),
+    ],
     ids=lambda fault: type(fault).__name__,
 )
 def test_a_fault_that_passes_changes_no_byte(iris, bucket, faulty, sent, monkeypatch, fault):
@@ -146,6 +151,7 @@ def test_credentials_that_nobody_renews_are_one_sentence_and_the_run_goes_on_lat
     assert bucket.output("out") == sent
 
 
+@pytest.mark.wide
 def test_a_process_that_gives_credentials_is_asked_again_when_they_end(
     tmp_path, iris, bucket, faulty, sent, credentials, monkeypatch
 ):

@@ -132,6 +132,7 @@ def test_the_rules_of_the_guide_make_the_metrics_that_the_autoscaler_names():
 
 @needed("prometheus")
 @pytest.mark.slow
+@pytest.mark.wide
 def test_every_query_has_one_value_while_idle_and_rises_under_load(tmp_path):
     queries = [in_flight_query(work()), queue_query(work()), *map(adapted, adapter_rules())]
     slow = matrix(tmp_path / "iris.bundle", rows=3000, columns=3000)

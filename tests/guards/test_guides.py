@@ -15,6 +15,7 @@ from support.postgres import postgres  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).parents[2]
 FRAMEWORKS = ["xgboost", "lightgbm"]
+MARKED = ["xgboost", pytest.param("lightgbm", marks=pytest.mark.wide)]  # They tell one story.
 WITH_AN_ENVIRONMENT = ["catboost", "keras"]  # tests/engines follow their guides
 NARROW = [
     "README.md",
@@ -60,7 +61,7 @@ def test_the_guide_to_a_first_model_runs_as_it_stands(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("framework", MARKED)
 def test_the_guide_of_a_framework_runs_as_it_stands(tmp_path, framework):
     output = follow(script(GUIDES / f"first-model-{framework}.md"), tmp_path, free_port())
     assert "holds here" in output

@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 
 from lading.batch.objects import SCHEME, Entry, Objects, changed, folder_url, is_url, split
 from lading.errors import UsageError
+from lading.runtime.host.cpus import cpu_limit
 
 FORMS = {
     ".parquet": "parquet",
@@ -79,7 +81,8 @@ def find_inputs(paths: Sequence[Path | str], objects: Callable[[], Objects] = Ob
         where = ", ".join(f"`{path}`" for path in paths)
         raise UsageError(where, expected=f"files that end in {_known()}", found="none")
     # A file that was named twice is scored once.
-    files = [_hashed(path, name) for path, name in names.items()]
+    with ThreadPoolExecutor(cpu_limit()) as pool:
+        files = list(pool.map(_hashed, names.keys(), names.values()))
     # By name, so that the order does not depend on the place of the folders.
     ordered = sorted([*files, *listed.values()], key=lambda file: (file.name, file.path))
     return Inputs(tuple(ordered), tuple(left_out))

@@ -72,6 +72,7 @@ def test_a_check_finds_every_change_of_the_output(iris, parquet, bucket):
         check_output(out)
 
 
+@pytest.mark.wide  # As in a folder, where it always runs.
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(
     tmp_path, iris, table, bucket, start, monkeypatch
 ):
