@@ -6,6 +6,7 @@ Every engine calls this same code with the same ranges, which is why their parts
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -289,7 +290,8 @@ class _PartFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         # Another process may be at work on the same part, after this one was taken for dead.
-        self._scratch = path.with_name(f".{path.name}.{os.getpid()}")
+        # Not by the number of the process, which on another machine may be the same.
+        self._scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         self._writer: pyarrow.parquet.ParquetWriter | None = None
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_rows = 0
