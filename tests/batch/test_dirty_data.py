@@ -686,6 +686,7 @@ def test_values_come_through_exactly(tmp_path, models):
     assert [row.row for each in fittings for row in each.rejected] == [5]
 
 
+@pytest.mark.slow
 @pytest.mark.wide
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_a_hundred_thousand_columns_are_scored(tmp_path, form):

@@ -30,6 +30,7 @@ def test_a_job_has_the_id_of_its_request_and_says_who_answered(tmp_path, iris):
         wait_until(lambda: jobs.app.metrics.summary().jobs.ended == {("iris", "done"): 1})
 
 
+@pytest.mark.slow
 def test_a_job_waits_until_its_model_is_ready_here(tmp_path, iris):
     with hosted_jobs(tmp_path / "r") as jobs:
         record = jobs.service.submit(
@@ -105,6 +106,7 @@ def test_an_answer_that_is_too_large_to_keep_fails_with_the_setting(tmp_path, ir
         assert jobs.get(f"{job['job']}/result").status_code == 500
 
 
+@pytest.mark.slow
 def test_a_draining_version_takes_no_job(tmp_path, iris):
     with hosted_jobs(tmp_path / "r", iris) as jobs:
         iris.advance(State.DRAINING)
