@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from support.batch_bundles import BatchCase
+from support.cluster_batches import PART_ROWS, PARTS
 from support.ray_clusters import RayCluster
 from support.waiting import wait_until
-
-PART_ROWS, PARTS = 200, 40
 
 # Small parts, so that there is something to share; each run says what it has done, or why it has not.
 RUN = """

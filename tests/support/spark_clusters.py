@@ -13,11 +13,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from support.batch_bundles import BatchCase
+from support.cluster_batches import PART_ROWS
 from support.model_code import children
 from support.ports import free_port
 from support.waiting import wait_until
 
-PART_ROWS, PARTS = 200, 40
 _SOURCES = Path(__file__).parents[2] / "src"
 
 # Small parts, so that there is something to share; each run says what it has done, or why it has not.

@@ -11,39 +11,16 @@ import pytest
 
 from support.batch_bundles import CASES
 from support.batch_runs import files
+from support.broken_onnx_runtime import broken_onnx_runtime
+from support.cluster_batches import PART_ROWS, PARTS
 from support.environments import environments  # noqa: F401 - a fixture
 from support.ray_clusters import SOURCES, RayCluster, kill
-from support.ray_runs import PART_ROWS, PARTS, Started
+from support.ray_runs import Started
 from support.waiting import wait_until
 
 QUICK = ("floats", "mixed_columns", "texts", "sequences")
 FEW = [name for name in CASES if name not in QUICK]
 
-# Stands in for a library that was built wrongly: it is found first, and answers a little beside the truth.
-OTHER_ANSWERS = """
-import sys
-from pathlib import Path
-here = str(Path(__file__).parent.parent)
-sys.path.remove(here)
-del sys.modules["onnxruntime"]
-import onnxruntime
-sys.path.insert(0, here)
-
-class Other:
-    def __init__(self, session):
-        self._session = session
-    def __getattr__(self, name):
-        return getattr(self._session, name)
-    def run(self, *arguments):
-        return [answer[::-1] for answer in self._session.run(*arguments)]
-
-class InferenceSession(onnxruntime.InferenceSession):
-    def __init__(self, *arguments, **options):
-        super().__init__(*arguments, **options)
-        self._sess = Other(self._sess)
-
-onnxruntime.InferenceSession = InferenceSession
-"""
 NO_LIBRARY = "raise ImportError('_core.so: cannot open shared object file')"
 
 
@@ -120,7 +97,7 @@ def test_a_run_whose_driver_was_killed_goes_on_and_its_late_actor_changes_nothin
 def test_a_machine_whose_answers_differ_is_refused_and_the_others_go_on(
     tmp_path, cluster, long_case, start, locally
 ):
-    path = broken(tmp_path / "library", "onnxruntime", OTHER_ANSWERS)
+    path = f"{broken_onnx_runtime(tmp_path / 'library')}:{SOURCES}"
     machine = cluster.add_machine(PYTHONPATH=path)
     (report,) = start((long_case, tmp_path / "out"), processes=3).reports()
     os.kill(machine, signal.SIGKILL)

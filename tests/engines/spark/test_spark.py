@@ -13,8 +13,9 @@ from lading.runtime.python.host import this_host
 from support.batch_bundles import CASES
 from support.batch_runs import files
 from support.broken_onnx_runtime import broken_onnx_runtime
+from support.cluster_batches import PART_ROWS, PARTS
 from support.environments import environments, shared_cache  # noqa: F401 - a fixture
-from support.spark_clusters import PART_ROWS, PARTS, SparkCluster, SparkRuns, executors
+from support.spark_clusters import SparkCluster, SparkRuns, executors
 
 # One session for all of them: a second would need two more executors.
 pytestmark = pytest.mark.xdist_group("spark")
