@@ -45,8 +45,7 @@ def _score_here(work: Work, tasks: Sequence[Task]) -> Iterator[Done]:
         return
     scorer = work.scorer()
     try:
-        for task in tasks:
-            yield scorer.score(task, work.parts)
+        yield from scorer.score_all(tasks, work.parts)
     finally:
         scorer.close()
 
