@@ -73,7 +73,7 @@ def whole(finished) -> dict[str, bytes]:
 
 @pytest.fixture
 def out(folder) -> Path:
-    """Return a place for an output that no worker of an earlier test, whose driver was killed, still writes to."""
+    """Return a place for an output. A worker of an earlier test, whose driver was killed, may still write."""
     return Path(tempfile.mkdtemp(dir=folder)) / "out"
 
 
