@@ -42,6 +42,19 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     webhook: str = ""
 
 
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """The jobs that a server has room for: at most ``limit`` for one of ``targets``, for ``ttl_s`` seconds.
+
+    Each time with a new ``token``, by which the claims are known.
+    """
+
+    targets: tuple[str, ...]
+    limit: int
+    token: str
+    replica: str
+    ttl_s: float
+
+
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A job that a server has taken; whatever it reports is ignored once another ``token`` holds the job."""
 
@@ -52,6 +65,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     body: bytes
     attempts: int
+    has_webhook: bool = False
 
 
 class AnsweredBy(msgspec.Struct, frozen=True, kw_only=True):

@@ -206,27 +206,26 @@ def test_jobs_are_listed_newest_first_page_by_page(registry):
 
 def test_a_webhook_is_due_until_it_is_delivered_or_given_up(registry):
     submit(registry, submission(1, webhook="https://example.com/a"), submission(2))
-    assert registry.jobs.due_webhooks(10, 30) == []
+    assert registry.jobs.exchange_webhooks([], 10, 30) == []
     claim(registry)
     registry.jobs.finish([done("job-1"), done("job-2")])
     # One whose sender was killed is due again when its time is over.
-    (call,) = registry.jobs.due_webhooks(10, -1)
+    (call,) = registry.jobs.exchange_webhooks([], 10, -1)
     assert (call.job.id, call.attempts, call.job.webhook) == ("job-1", 1, "https://example.com/a")
-    (call,) = registry.jobs.due_webhooks(10, 30)
+    (call,) = registry.jobs.exchange_webhooks([], 10, 30)
     assert call.attempts == 2
-    assert registry.jobs.due_webhooks(10, 30) == []
+    assert registry.jobs.exchange_webhooks([], 10, 30) == []
     late = HookResult(id="job-1", attempts=1, delivered=False, text="late", again_s=0)
-    registry.jobs.store_deliveries([late])
-    assert registry.jobs.due_webhooks(10, 30) == []
-    registry.jobs.store_deliveries(
-        [HookResult(id="job-1", attempts=2, delivered=False, text="503", again_s=0)]
-    )
-    assert registry.jobs.due_webhooks(10, 30)[0].attempts == 3
-    registry.jobs.store_deliveries([HookResult(id="job-1", attempts=3, delivered=True, text="204")])
+    registry.jobs.exchange_webhooks([late], 0, 30)
+    assert registry.jobs.exchange_webhooks([], 10, 30) == []
+    # Stored and taken again in one transaction.
+    refused = HookResult(id="job-1", attempts=2, delivered=False, text="503", again_s=0)
+    assert registry.jobs.exchange_webhooks([refused], 10, 30)[0].attempts == 3
+    registry.jobs.exchange_webhooks([HookResult(id="job-1", attempts=3, delivered=True, text="204")], 0, 30)
     record = registry.jobs.get("job-1")
     assert (record.hook, record.hook_attempts, record.hook_text) == ("delivered", 3, "204")
-    assert registry.jobs.due_webhooks(10, -1) == []
-    registry.jobs.store_deliveries([])
+    assert registry.jobs.exchange_webhooks([], 10, -1) == []
+    assert registry.jobs.exchange_webhooks([], 0, 30) == []
 
 
 def test_jobs_that_ended_long_ago_are_pruned_with_their_results(registry, monkeypatch):
@@ -241,7 +240,7 @@ def test_jobs_that_ended_long_ago_are_pruned_with_their_results(registry, monkey
     # What nobody was sent word of stays, and what waits; the key is free again.
     assert [record.id for record in registry.jobs.find()] == ["job-3", "job-2"]
     assert registry.jobs.submit(submission(4, key="k"), most_waiting=100).id == "job-4"
-    registry.jobs.store_deliveries([HookResult(id="job-2", attempts=0, delivered=False, text="410")])
+    registry.jobs.exchange_webhooks([HookResult(id="job-2", attempts=0, delivered=False, text="410")], 0, 30)
     assert registry.jobs.get("job-2").hook == "given_up"
     registry.jobs.prune(dry_run=False)
     assert [record.id for record in registry.jobs.find()] == ["job-4", "job-3"]
