@@ -36,7 +36,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 3600.0
 POLL_S = 1.0
 
 _AT_ONCE = 16
-_GATHER_S = 0.005
+_GATHER_S, _LONGEST_GATHER_S = 0.005, 0.25
+"""How long what comes back is gathered for one transaction: twice as long as the last one took."""
 _REQUEST_S = 10.0
 _TAKEN_S = 15.0
 """After so long without a record of its attempt, a webhook is due again: longer than an attempt can take."""
@@ -70,6 +71,7 @@ class Webhooks:
         self._under_way = 0
         self._results: list[HookResult] = []
         self._failure = ""
+        self._gather_s = _GATHER_S
         self._is_woken = False
         self._stops = False
 
@@ -93,7 +95,7 @@ class Webhooks:
                 with self._changed:
                     self._changed.wait_for(self._has_news, POLL_S)
                     # What comes back together is stored together: each transaction is written to a disk.
-                    self._changed.wait_for(self._are_all_back, _GATHER_S)
+                    self._changed.wait_for(self._are_all_back, self._gather_s)
                     self._is_woken = False
         # Where this fails, another server sends those messages once more.
         with suppress(RegistryUnavailable):
@@ -125,7 +127,9 @@ class Webhooks:
         """Store the results that have come, and take at most `free` webhooks that are due."""
         with self._changed:
             results = list(self._results)
+        began = time.monotonic()
         calls = self._jobs.exchange_webhooks(results, free, _TAKEN_S)
+        self._gather_s = min(max(2 * (time.monotonic() - began), _GATHER_S), _LONGEST_GATHER_S)
         with self._changed:
             # Only now: of a transaction that fails, the results are stored by the next.
             del self._results[: len(results)]

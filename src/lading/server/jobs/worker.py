@@ -52,7 +52,8 @@ _LATE_PAUSE_S = 0.25
 """How long a late loop is left alone between jobs; no longer, because others may make it late."""
 _TRICKLE_S = 1.0
 """How often a server whose clients take all places still takes a job, so that none waits without end."""
-_GATHER_S = 0.005
+_GATHER_S, _LONGEST_GATHER_S = 0.005, 0.1
+"""How long what ends is gathered for one transaction: as long as the last one took, within these bounds."""
 _DEPTHS_S = 5.0
 _PRUNE_S = 600.0
 _FIRST_AGAIN_S, _LONGEST_AGAIN_S = 1.0, 60.0
@@ -111,6 +112,7 @@ class JobWorker:
         self._running: dict[str, _Running] = {}
         self._is_woken = False
         self._stops = False
+        self._gather_s = _GATHER_S
         self._claimed_at = self._renewed_at = self._recovered_at = 0.0
         self._counted_at = self._pruned_at = -_DEPTHS_S
         self._outage = ""
@@ -143,7 +145,7 @@ class JobWorker:
             with self._changed:
                 self._changed.wait_for(self._has_news, POLL_S)
                 # What ends together is stored together: each transaction is written to a disk.
-                self._changed.wait_for(self._have_all_ended, _GATHER_S)
+                self._changed.wait_for(self._have_all_ended, self._gather_s)
                 self._is_woken = False
         try:
             self._exchange(time.monotonic())
@@ -183,8 +185,10 @@ class JobWorker:
         reports = [self._report(job) for job in ended]
         outcomes = [report for report in reports if isinstance(report, Outcome)]
         requeued = [report for report in reports if isinstance(report, Requeued)]
+        wanted, began = self._wanted(now, len(ended)), time.monotonic()
         # If the catalog does not answer, all of them are reported again: a result is still stored once.
-        written, claims = self._jobs.exchange(outcomes, requeued, self._wanted(now, len(ended)))
+        written, claims = self._jobs.exchange(outcomes, requeued, wanted)
+        self._gather_s = min(max(time.monotonic() - began, _GATHER_S), _LONGEST_GATHER_S)
         # Only now they are not under way any more.
         self._forget(ended, outcomes, written)
         if not claims:
