@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import event
 
 from lading.errors import JobEnded, JobKeyReused, JobNotFound, QueueFull
-from lading.jobs import Answer, AnsweredBy, HookResult, Outcome, Requeued, Submission
+from lading.jobs import Answer, AnsweredBy, HookResult, Outcome, Requeued, Submission, Wanted
 from lading.registry import Registry
 from support.registries import registry_over
 
@@ -104,6 +106,43 @@ def test_a_result_is_stored_once_and_only_by_the_claim_that_holds(registry):
     assert (record.state, record.status, record.served) == ("done", 200, ANSWER.served)
     assert record.created_at <= record.started_at <= record.ended_at
     assert registry.jobs.answer("job-1") == ANSWER
+
+
+def test_what_has_ended_is_stored_and_what_is_next_claimed_in_one_transaction(registry):
+    submit(registry, *map(submission, range(40)))
+    claim(registry, 16)
+    lost, back = done("job-0", "old"), Requeued(id="job-1", token="t", reason="busy", after_s=60)
+    outcomes = [lost, *(done(f"job-{number}") for number in range(2, 16))]
+    commits = []
+    event.listen(registry.catalog.database.engine, "commit", commits.append)
+    wanted = Wanted(targets=("iris",), limit=16, token="u", replica="r", ttl_s=30)
+    written, claims = registry.jobs.exchange(outcomes, [back], wanted)
+    assert len(commits) == 1
+    assert written == {f"job-{number}" for number in range(2, 16)}
+    assert [claimed.id for claimed in claims] == [f"job-{number}" for number in range(16, 32)]
+    assert not any(claimed.has_webhook for claimed in claims)
+    states = Counter(record.state for record in registry.jobs.find())
+    # The job of the lost report runs on, under its own claim.
+    assert states == {"done": 14, "running": 17, "waiting": 9}
+    assert {registry.jobs.answer(f"job-{number}") for number in range(2, 16)} == {ANSWER}
+    assert registry.jobs.exchange((), (), msgspec.structs.replace(wanted, limit=0)) == (set(), [])
+
+
+def test_jobs_that_come_together_are_stored_together_and_in_order(registry):
+    submit(registry, submission(0, key="k"))
+    others = [submission(number) for number in range(1, 6)]
+    same = [submission(6, key="k"), submission(7, key="new"), submission(8, key="new")]
+    records = registry.jobs.add([*others, *same], most_waiting=7)
+    assert [record.id if record else None for record in records] == [
+        *(f"job-{number}" for number in range(1, 6)),
+        *("job-0", "job-7", "job-7"),
+    ]
+    assert registry.jobs.add([submission(9), submission(10, key="k")], most_waiting=7) == [
+        None,
+        registry.jobs.get("job-0"),
+    ]
+    numbers = [registry.jobs.get(f"job-{number}").number for number in range(1, 6)]
+    assert numbers == sorted(numbers)
 
 
 def test_a_claim_that_is_renewed_is_taken_by_nobody(registry):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 import threading
 
 import pytest
@@ -97,6 +98,23 @@ def test_a_webhook_that_was_refused_is_sent_again_with_its_id_and_a_signature(re
     wait_until(lambda: store.counters(("job_webhooks", "delivered"), 1)[0] == 1)
     assert store.counters(("job_webhooks", "failed"), 1)[0] == 1
     assert registry.jobs.get(job_id).hook_text == "status 204"
+
+
+@pytest.mark.slow
+def test_a_receiver_that_does_not_answer_holds_up_no_other(registry, deliver):
+    quick = Receiver(SECRET, refuse_one_in=2**32 + 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        # Its connections are accepted by the kernel, and nobody reads what comes.
+        slow = ended_job(registry, f"http://127.0.0.1:{silent.getsockname()[1]}/", "1a")
+        deliver()
+        wait_until(lambda: registry.jobs.get(slow).hook_attempts)
+        ids = [ended_job(registry, quick.url, f"2{number:x}") for number in range(40)]
+        wait_until(lambda: all(hook_of(registry, job_id) == "delivered" for job_id in ids))
+        # Still the first attempt, whose result is not there yet.
+        record = registry.jobs.get(slow)
+        assert (record.hook_attempts, record.hook_text) == (1, "")
+    assert quick.delivered == dict.fromkeys(ids, 1)
+    quick.close()
 
 
 def test_a_receiver_that_does_not_answer_is_given_up_after_all_attempts(

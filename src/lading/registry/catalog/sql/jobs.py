@@ -71,8 +71,9 @@ class SqlJobs:
                 connection, (job for job in ordered if (job.name, job.key) not in by_key), most_waiting
             )
             by_id = _insert(connection, fresh)
-            # Of two with one key, the later waits for the earlier, and then stores nothing.
-            by_key |= _with_keys(connection, [job for job in fresh if job.id not in by_id])
+            # Of two with one key, here or in two transactions, the later stores nothing.
+            again = [job for job in ordered if job.id not in by_id and (job.name, job.key) not in by_key]
+            by_key |= _with_keys(connection, again)
         return [by_id.get(job.id) or by_key.get((job.name, job.key)) for job in submissions]
 
     def exchange(
@@ -233,7 +234,7 @@ class SqlJobs:
 
 def _with_keys(connection: Connection, submissions: Sequence[Submission]) -> dict[tuple[str, str], JobRecord]:
     """Return the jobs that are stored already, by their models and keys."""
-    stored = {}
+    stored: dict[tuple[str, str], JobRecord] = {}
     for name in dict.fromkeys(submission.name for submission in submissions):
         keys = [job.key for job in submissions if job.name == name and job.key]
         # Most have none, and most of those with one come for the first time.
