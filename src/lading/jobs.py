@@ -6,6 +6,7 @@ Runs nothing and stores nothing: servers do the one, catalogs the other.
 from __future__ import annotations
 
 from typing import Literal, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -138,6 +139,11 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     def has_ended(self) -> bool:
         """Whether nothing will change any more but the delivery of the webhook."""
         return self.state in ENDED
+
+    @property
+    def webhook_host(self) -> str:
+        """The host of the webhook, for people to see: the rest of its URL may be a secret."""
+        return urlsplit(self.webhook).hostname or ""
 
 
 class HookCall(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from lading.jobs import Claim, Outcome, Submission
 from lading.registry import Registry
 from lading.server.jobs import webhooks as module
 from lading.server.jobs.hook_rules import HookRules
-from lading.server.jobs.webhooks import Webhooks, host_of
+from lading.server.jobs.webhooks import Webhooks
 from lading.server.metrics.jobs import JobCounts, job_status
 from lading.server.metrics.shared_memory import PrivateCounters
 from lading.settings import ServeSettings
@@ -145,7 +145,3 @@ def test_a_name_that_resolves_to_this_machine_is_not_connected_to(registry, rece
     deliver("")
     wait_until(lambda: hook_of(registry, job_id) == "given_up")
     assert "which is not allowed" in registry.jobs.get(job_id).hook_text
-
-
-def test_only_the_host_of_a_webhook_is_shown():
-    assert host_of("https://hooks.example.com/secret?token=1") == "hooks.example.com"

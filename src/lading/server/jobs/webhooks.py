@@ -13,7 +13,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -224,8 +223,3 @@ def message_of(job: JobRecord) -> dict[str, Any]:
             "result": f"/jobs/{job.id}/result",
         },
     }
-
-
-def host_of(url: str) -> str:
-    """Return the host of a webhook, for people to see: the rest of its URL may be a secret."""
-    return urlsplit(url).hostname or ""
