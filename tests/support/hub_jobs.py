@@ -8,7 +8,7 @@ from typing import Any
 from lading.jobs import Answer, AnsweredBy, HookResult, Outcome, Submission
 from lading.registry import Registry
 
-IDS = tuple("0" * 30 + f"a{number}" for number in range(1, 6))
+IDS = tuple(f"{number}f" + "0" * 30 for number in range(1, 6))
 DONE, FAILED, CANCELLED, RUNNING, WAITING = IDS
 REASON = "`x-lading-key`: expected text, found none"
 

@@ -110,7 +110,7 @@ def test_a_receiver_that_does_not_answer_holds_up_no_other(registry, deliver):
         wait_until(lambda: registry.jobs.get(slow).hook_attempts)
         ids = [ended_job(registry, quick.url, f"2{number:x}") for number in range(40)]
         wait_until(lambda: all(hook_of(registry, job_id) == "delivered" for job_id in ids))
-        # Still the first attempt, whose result is not there yet.
+        # Still the first attempt, whose result has not come yet.
         record = registry.jobs.get(slow)
         assert (record.hook_attempts, record.hook_text) == (1, "")
     assert quick.delivered == dict.fromkeys(ids, 1)
