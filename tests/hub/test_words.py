@@ -30,6 +30,8 @@ def sentences() -> set[str]:
         drawing.ALARM_KINDS,
         drawing.RUN_KINDS,
         drawing.RUN_STATES,
+        drawing.JOB_STATES,
+        drawing.HOOK_STATES,
     )
     acts = (act.BUTTONS, act.PROBLEMS, evidence_chart.GATES)
     texts = {text for each in (*kinds, *others, *acts) for text in each.values()}

@@ -36,7 +36,7 @@ from lading.release import EventDraft, Plan
 from lading.replica import Replica, ReplicaModel
 from lading.rollout import driver as rollout
 from lading.signature import Signature, Tensor
-from support import hub_runs
+from support import hub_jobs, hub_runs
 from support.alert_states import firing
 from support.bundles import REQUIREMENTS, linear_draft, linear_model, run_model
 from support.hub_rows import alarm
@@ -124,6 +124,8 @@ class _Scene:
         self._replicas()
         self._log()
         self._runs()
+        self._clock.at = NOW - 2 * MINUTE
+        hub_jobs.store(self._registry, "churn", self._go_by)
         self._clock.at = NOW
         for lease in (rollout.LEASE, monitoring.LEASE):
             self._registry.fleet.lease(lease, "models-1", 30.0)
@@ -280,6 +282,9 @@ class _Scene:
                 self._registry.runs.save(
                     hub_runs.run(id, host="batch-1.bank.example", batch=facts, **values, **last)
                 )
+
+    def _go_by(self, seconds: float) -> None:
+        self._clock.at += seconds
 
     def _add(self, drawn: list[Any], name: str, version: ModelVersion, release: int) -> None:
         labels = dict(zip("abc", LABELS[name], strict=True))

@@ -85,6 +85,16 @@ RUN_KINDS = {"batch": "batch run", "training": "training run"}
 """What a run over a data set is."""
 RUN_STATES = {"running": "running", "finished": "finished", "failed": "failed", "lost": "lost"}
 """How a run stands."""
+JOB_STATES = {
+    "waiting": "waiting",
+    "running": "running",
+    "done": "done",
+    "failed": "failed",
+    "cancelled": "cancelled",
+}
+"""How a job stands."""
+HOOK_STATES = {"waiting": "waiting", "due": "due", "delivered": "delivered", "given_up": "given up"}
+"""How far the webhook of a job got."""
 COLUMNS_NAMED = 200
 """So many columns of an input are named on a page, and so many inputs; ``/api`` has all of them."""
 
@@ -132,6 +142,7 @@ class Drawing:
         self._environment.globals.update(evidence=evidence_chart, gates=evidence_chart.GATES)
         self._environment.globals.update(charts=charts, assets=assets, ages=AGES, live="")
         self._environment.globals.update(run_kinds=RUN_KINDS, run_states=RUN_STATES, duration=units.duration)
+        self._environment.globals.update(job_states=JOB_STATES, hook_states=HOOK_STATES)
         self._environment.globals.update(shell_quoted=shlex.quote, say=say, say_reason=say_reason)
         self._environment.globals.update(
             charts=charts, most_downloaded=MOST_DOWNLOADED, iso=iso_time, whole=whole
