@@ -125,7 +125,7 @@ def test_templates_do_not_stand_in_each_others_way():
 
 def test_what_is_not_known_is_marked_as_english_and_what_people_wrote_is_not():
     assert say(KOREAN, "the <disk> is full") == '<span lang="en">the &lt;disk&gt; is full</span>'
-    assert say_reason(KOREAN, "새 <주제>") == "새 &lt;주제&gt;"
+    assert say_reason(KOREAN, "새 <주제>") == '<span translate="no">새 &lt;주제&gt;</span>'
     assert say_reason(KOREAN, "no harm seen in 2,140 requests") == "요청 2,140건에서 나빠진 징후가 없었습니다"
     assert say(translator("en"), "no evidence") == "no evidence"
     assert "&lt;b&gt;" in say(KOREAN, "`<b>` higher by 2 standard deviations")

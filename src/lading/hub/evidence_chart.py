@@ -9,6 +9,7 @@ from markupsafe import Markup, escape
 
 from lading.clock import unix_time
 from lading.hub.views.release import ReleasePage
+from lading.hub.words import Translate
 from lading.monitor.report import axes, figures
 from lading.monitor.report.distributions import WIDTH
 from lading.monitor.report.markup import Markup as Fragment
@@ -40,7 +41,9 @@ def period(view: ReleasePage) -> Period:
     return since, max([since + 1, *(each.points[-1].at for each in view.paths)])
 
 
-def chart(way: GatePath, when: Period, id: str, title: str, description: str) -> Markup:
+def chart(
+    t: Translate, way: GatePath, when: Period, id: str, *, title: str, description: str
+) -> Markup:
     """Return the evidence of harm and that the limit is kept as two lines, and as a third what decides."""
     since, until = when
     # The lines of all charts end within the picture, and what decides is always in it.
@@ -59,7 +62,7 @@ def chart(way: GatePath, when: Period, id: str, title: str, description: str) ->
     for at in ticks:
         parts.append(line(x(at), _BASE, x(at), _BASE + 3, "axis"))
         if _LEFT + 12 <= x(at) <= _RIGHT - 12:
-            parts.append(text_at(x(at), _BASE + 15, figures.tick_time(at, step), anchor="middle"))
+            parts.append(text_at(x(at), _BASE + 15, figures.tick_time(at, step, t.plain), anchor="middle"))
     parts += _trace([(x(point.at), y(point.harm)) for point in way.points], "harm")
     kept = [(x(point.at), y(point.kept)) for point in way.points if point.kept is not None]
     parts += _trace(kept, "kept")

@@ -63,20 +63,20 @@ def shortened(text: str, most: int) -> str:
 
 def fitted(text: str, most: int) -> str:
     """Return `text` in the room of `most` letters: what is too long keeps its beginning and its end."""
-    if _width(text) <= most:
+    if letters(text) <= most:
         return text
     # Categories often differ in their last letters only.
     start = text[: most // 2]
-    while _width(start) > most // 2:
+    while letters(start) > most // 2:
         start = start[:-1]
     end = text[-(most - most // 2 - 1) :]
-    while _width(end) > most - most // 2 - 1:
+    while letters(end) > most - most // 2 - 1:
         end = end[1:]
     return f"{start}…{end}"
 
 
-def _width(text: str) -> int:
-    """Return the room of a text in letters; those of East Asia and emoji take two."""
+def letters(text: str) -> int:
+    """Return how much room a text takes, in letters; those of East Asia and emoji take two."""
     return sum(2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
