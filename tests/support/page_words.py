@@ -43,7 +43,7 @@ _TEXTS = """
 
 _QUOTED = re.compile("`[^`]*`")
 # Identifiers, addresses and values of settings are no words of a language.
-_WORD = re.compile(r"(?<![\w./:@=&{-])[A-Za-z]{2,}(?![\w/@={}-]|[.:]\w)")
+_WORD = re.compile(r"(?<![\w./:@=&{-])[A-Za-z]{2,}(?![\w/@={}-]|[.:][\w/])")
 
 
 class PageText(NamedTuple):

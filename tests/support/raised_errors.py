@@ -16,7 +16,7 @@ from lading import errors
 
 SOURCE = Path(lading.__file__).parent
 PARTS = ("where", "expected", "found", "hint")
-_CLASSES = {name for name, value in vars(errors).items() if isinstance(value, type)}
+_CLASSES = {name for name, value in vars(errors).items() if isinstance(value, type)} | {"Reason"}
 _VALUE, _QUOTED = "7", "x1"
 _MOST = 24
 
@@ -34,7 +34,9 @@ def wordings(files: Sequence[Path]) -> Iterator[Wording]:
     for file in files:
         tree = ast.parse(file.read_text("utf-8"))
         constants = _assigned(tree.body)
-        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        functions = [
+            node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ]
         inside: set[ast.Call] = set()
         # Inner functions come after outer ones: their own names count.
         for function in reversed(functions):
@@ -54,8 +56,10 @@ def _calls(node: ast.AST) -> Iterator[ast.Call]:
 def _wordings(call: ast.Call, names: dict[str, list[ast.expr]], file: Path) -> Iterator[Wording]:
     place = f"{file.relative_to(SOURCE)}:{call.lineno}"
     values = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg in PARTS}
-    if call.args:
-        values["where"] = call.args[0]
+    assert isinstance(call.func, ast.Name)
+    # What an installer has found becomes the end of an error.
+    of_arguments = PARTS[1:] if call.func.id == "Reason" else PARTS[:1]
+    values.update(zip(of_arguments, call.args, strict=False))
     for part, value in values.items():
         for text in _texts(value, names, 3):
             yield Wording(part or "", text, place)
@@ -73,7 +77,11 @@ def _assigned(nodes: Sequence[ast.AST]) -> dict[str, list[ast.expr]]:
             if isinstance(target, ast.Name):
                 found.setdefault(target.id, []).append(node.value)
             elif isinstance(target, ast.Tuple):
-                for choice in [node.value.body, node.value.orelse] if isinstance(node.value, ast.IfExp) else [node.value]:
+                for choice in (
+                    [node.value.body, node.value.orelse]
+                    if isinstance(node.value, ast.IfExp)
+                    else [node.value]
+                ):
                     if isinstance(choice, ast.Tuple) and len(choice.elts) == len(target.elts):
                         for name, value in zip(target.elts, choice.elts, strict=True):
                             if isinstance(name, ast.Name):
@@ -88,13 +96,15 @@ def _texts(value: ast.expr | None, names: dict[str, list[ast.expr]], depth: int)
     if isinstance(value, ast.Constant):
         return [value.value] if isinstance(value.value, str) and value.value else []
     if isinstance(value, ast.Name):
-        return [text for each in names.get(value.id, ()) for text in _texts(each, names, depth - 1)]
+        others = {name: values for name, values in names.items() if name != value.id}
+        return [text for each in names.get(value.id, ()) for text in _texts(each, others, depth - 1)]
     if isinstance(value, ast.IfExp):
         return [*_texts(value.body, names, depth), *_texts(value.orelse, names, depth)]
     if isinstance(value, ast.BoolOp):
         return [text for each in value.values for text in _texts(each, names, depth)]
     if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add):
-        ends = _texts(value.right, names, depth) or [""]
+        ends = _texts(value.right, names, depth)
+        # Without its end, which only running it would say, it is no text that anybody reads.
         return [first + end for first in _texts(value.left, names, depth) for end in ends][:_MOST]
     if isinstance(value, ast.JoinedStr):
         return _joined(value, names, depth)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from markupsafe import Markup, escape
 
-from lading.hub.sentences import translated
+from lading.hub.sentences import say, translated
 from lading.hub.words import Translate
 from lading.monitor.distances import expected_psi
 from lading.monitor.report import cells, distributions, figures, sentences, timelines
@@ -53,11 +53,12 @@ def cell_labels(t: Translate, column: ColumnStatus) -> list[str]:
 def words(t: Translate, text: str) -> Markup:
     """Return the text of an alarm in the language of a page, with the names in it set apart.
 
-    One that is not known is as the monitor wrote it, and marked as English.
+    One that is not known is as the monitor wrote it, and marked as English, or an error.
     """
     own = translated(t, text) if t.language != "en" else text
-    markup = sentence_markup(sentences.sentence_of(shortened(text if own is None else own, _LONGEST)))
-    return _markup(markup if own is not None else f'<span lang="en">{markup}</span>')
+    if own is None:
+        return say(t, text)
+    return _markup(sentence_markup(sentences.sentence_of(shortened(own, _LONGEST))))
 
 
 def drift_rows(column: ColumnStatus, history: Iterable[ColumnPoint]) -> Markup:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from html import unescape
 
 from markupsafe import Markup, escape
 
@@ -41,9 +42,7 @@ def period(view: ReleasePage) -> Period:
     return since, max([since + 1, *(each.points[-1].at for each in view.paths)])
 
 
-def chart(
-    t: Translate, way: GatePath, when: Period, id: str, *, title: str, description: str
-) -> Markup:
+def chart(t: Translate, way: GatePath, when: Period, id: str, *, title: str, description: str) -> Markup:
     """Return the evidence of harm and that the limit is kept as two lines, and as a third what decides."""
     since, until = when
     # The lines of all charts end within the picture, and what decides is always in it.
@@ -66,8 +65,10 @@ def chart(
     parts += _trace([(x(point.at), y(point.harm)) for point in way.points], "harm")
     kept = [(x(point.at), y(point.kept)) for point in way.points if point.kept is not None]
     parts += _trace(kept, "kept")
+    # A template has them escaped already, which `markup.tag` does as well.
+    texts = unescape(title), unescape(description)
     # Escaped by construction, as all that goes through `markup.tag`.
-    return Markup(picture(WIDTH, _BASE + 20, title, description, id=id, body=joined(parts)))  # noqa: S704
+    return Markup(picture(WIDTH, _BASE + 20, *texts, id=id, body=joined(parts)))  # noqa: S704
 
 
 def _trace(points: Sequence[tuple[float, float]], class_: str) -> list[Fragment]:

@@ -1,8 +1,8 @@
 """Errors that lading has raised, in the language of a page: by their form, and by the wording of their parts.
 
-An error is one sentence, *where: expected X, found Y*, and ``languages/`` has the parts. Of a part that is not
-known, such as the message of an exception of a model's own code, nothing is guessed: it stays as it is, marked
-as English. Knows no language.
+An error is one sentence, *where: expected X, found Y*, and ``languages/`` has the parts. Of a part that is
+not known, such as the message of an exception of a model's own code, nothing is guessed: it stays as it is,
+marked as English. Knows no language.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from lading.hub.words import Translate, phrases, translator, visible
 _EXPECTED, _FOUND, _ALSO = ": expected ", ": found ", ", found "
 _LONGEST, _DEEPEST = 1000, 4
 _MOST_KEPT = 2048
+_BY_SERVER = re.compile(r" \(on ([^\s()]{1,300})\)$")
 _QUOTED, _BACKTICKED = re.compile("`[^`]*`"), re.compile(r"`\{(\w+)\}`")
 # A word of a language: names and commands have other characters, abbreviations are capitals.
-_WORD = re.compile(r"(?<![\w./:@=<>-])(?=[A-Za-z]*[a-z])[A-Za-z]{2,}(?![\w/@=-]|[.:]\w)")
-_NAMES = frozenset({"lading", "numpy", "pip", "uv", "pickle", "dtype", "kB"})
-# What these hold may be a phrase again, or a list; others hold one token.
+_WORD = re.compile(r"(?<![\w./:@=<>-])(?=[A-Za-z]*[a-z])[A-Za-z]{2,}(?![\w/@=-]|[.:][\w/])")
+_NAMES = frozenset({"lading", "numpy", "pip", "uv", "pickle", "dtype", "kB", "rtol", "atol"})
+# What these hold may be a phrase again, or a list; others hold one token, and are somebody's data.
 _LONG = frozenset({"text", "other", "listed", "limits", "last", "doing", "how", "signal"})
+_NAMED = frozenset({"column", "source"})
 _TOKEN, _ANY = r"[^\s;]{0,120}[^\s;,]", ".{1,600}"
 
 
@@ -34,6 +36,10 @@ def error(t: Translate, text: str) -> Markup | None:
 def phrase(t: Translate, text: str) -> Markup | None:
     """Return a part of an error, such as its hint, in the language of `t`; None for one that is not known."""
     return None if len(text) > _LONGEST else _known(t.language, text, _DEEPEST)
+
+
+def _is_error(text: str) -> bool:
+    return _parts(text)[1:] != (None, None)
 
 
 @lru_cache(_MOST_KEPT)
@@ -66,7 +72,7 @@ def _parts(text: str) -> tuple[str, str | None, str | None]:
 
 
 def _divided(text: str, mark: str) -> tuple[str, str | None]:
-    """Return what is before the first `mark` that is in no quotation, and what is behind it, None without one."""
+    """Return what is before and behind the first `mark` that is in no quotation, None for behind without one."""
     at = text.find(mark)
     while at >= 0 and text.count("`", 0, at) % 2:
         at = text.find(mark, at + 1)
@@ -89,14 +95,27 @@ def _known(language: str, text: str, depth: int) -> Markup | None:
         return Markup("{}").format(visible(text))
     if depth <= 0:
         return None
+    # First, because a phrase would take an error for a part of itself.
+    if (by_server := _BY_SERVER.search(text)) and _is_error(text):
+        t, said = translator(language), _said(language, text[: by_server.start()], depth)
+        return t("{text} (on {replica})", text=said, replica=by_server[1])
+    as_error = _error(language, text, depth)
+    if as_error is not None:
+        return as_error
     for pattern, quoted, own in _patterns(language):
         if match := pattern.fullmatch(text):
             values = {
-                name: visible(value) if name in quoted else _said(language, value, depth - 1)
+                name: visible(value) if name in quoted else _value(language, name, value, depth - 1)
                 for name, value in match.groupdict().items()
             }
             return Markup(own).format(**values)  # noqa: S704 - a sentence of ours, its values are escaped
-    return _error(language, text, depth)
+    return None
+
+
+def _value(language: str, name: str, value: str, depth: int) -> Markup:
+    if name in _LONG or not _has_words(value):
+        return _said(language, value, depth)
+    return Markup('<span translate="no">{}</span>').format(visible(value))
 
 
 def _has_words(text: str) -> bool:
@@ -126,7 +145,7 @@ def _piece(piece: str) -> str:
     if "{" not in piece:
         return re.escape(piece)
     name = piece.strip("`{}")
-    inside = _ANY if name in _LONG else _TOKEN
+    inside = _ANY if name in _LONG or name in _NAMED else _TOKEN
     if piece.startswith("`{") and piece.endswith("}`"):
         inside = "[^`]{1,300}"
     return piece.partition("{")[0] + f"(?P<{name}>{inside})" + piece.partition("}")[2]

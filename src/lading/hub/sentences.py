@@ -83,6 +83,8 @@ ALARMS = (
     "`{rule}`: {percent} of the rows fail this input check",
     "accuracy over labelled rows: {before} -> {now}",
     "accuracy where `{slice}`: {before} -> {now}",
+    "{value} (95 % interval {interval})",
+    "{value} on the reference",
 )
 """What changed in live traffic, by the monitor (`lading.monitor.wording`)."""
 
@@ -188,9 +190,8 @@ def say_reason(t: Translate, text: str) -> Markup:
     own = None if t.language == "en" else translated(t, text)
     if own is not None or not text:
         return Markup("{}").format(visible(own or text))
-    # A server that refuses a version gives the error, and its own name.
-    known = phrase(t, text) if t.language != "en" and _BY_SERVER.search(text) else None
-    if known is not None:
+    # A server that refuses a version gives the error, and its own name behind it.
+    if t.language != "en" and _BY_SERVER.search(text) and (known := phrase(t, text)) is not None:
         return known
     return Markup('<span translate="no">{}</span>').format(visible(text))
 

@@ -36,7 +36,7 @@ class Translate:
         text = Markup(self._sentences.get(sentence, sentence))  # noqa: S704
         return text.format(**{name: visible(value) for name, value in values.items()})
 
-    def plain(self, sentence: str, **values: str) -> str:
+    def plain(self, sentence: str, /, **values: str) -> str:
         """Return a sentence of ours in this language as text, with its values as they are."""
         return self._sentences.get(sentence, sentence).format(**values)
 

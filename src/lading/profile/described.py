@@ -37,7 +37,7 @@ def typical_text(column: ColumnProfile) -> str:
 
 
 def typical_parts(column: ColumnProfile) -> tuple[str, int, str]:
-    """Return what `typical_text` is made of: values, how many others there are, and the share of rare ones."""
+    """Return the parts of `typical_text`: values, how many others there are, and the share of rare ones."""
     if column.is_binned:
         return _mean_text(column), 0, ""
     present = sum(column.counts) - column.missing

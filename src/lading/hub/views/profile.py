@@ -14,7 +14,7 @@ from lading.profile.described import bar_rows, missing_share, range_text, typica
 class ProfileRow(msgspec.Struct, frozen=True, kw_only=True):
     """A column of the reference. ``bars`` are the rows of equal parts of its range, or of its categories.
 
-    ``typical`` is one text of the three parts after it: of the most frequent values, how many ``others`` there
+    ``typical`` is one text of the three parts after it: the most frequent values, how many ``others`` there
     are, and the share of ``rare`` ones, empty for none.
     """
 

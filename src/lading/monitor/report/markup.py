@@ -84,8 +84,8 @@ def name_element(text: str, most: int = 80) -> Markup:
     """Return the name of a column or category, kept from reordering the text around it, and not too long."""
     # `bdi` keeps a name that is written from right to left from turning round the words beside it.
     if len(text) <= most:
-        return tag("bdi", text, class_="name")
-    cut = tag("bdi", shortened(text, most), class_="name")
+        return tag("bdi", text, class_="name", translate="no")
+    cut = tag("bdi", shortened(text, most), class_="name", translate="no")
     return joined([cut, tag("span", f" ({len(text):,} characters)", class_="muted")])
 
 
