@@ -87,7 +87,7 @@ def names() -> frozenset[str]:
 
 def problems(texts: Iterable[PageText], allowed: frozenset[str], foreign: Sequence[str]) -> Iterator[str]:
     """Iterate over what a page has in English without right."""
-    said = (*OF_PEOPLE, *_DESCRIPTIONS.values())
+    said = (*OF_PEOPLE, *_DESCRIPTIONS.values(), *IDENTIFIERS)
     ours = {key for language in LANGUAGES if language != "en" for key in _keys(language)}
     for element, mark, text in texts:
         words = [word for word in words_of(text) if word not in KEPT and word not in allowed]
@@ -96,9 +96,8 @@ def problems(texts: Iterable[PageText], allowed: frozenset[str], foreign: Sequen
         elif mark == "en" and text not in ("English", *foreign):
             yield f"<{element} lang=en> {text}"
         # A text of ours does not become data by a mark, and neither does any other sentence.
-        elif mark == "data" and ((text in ours and words) or len(words) > 2):
-            if text not in IDENTIFIERS and text not in said:
-                yield f"<{element} translate=no> {text}"
+        elif mark == "data" and words and text not in said and (text in ours or len(words) > 2):
+            yield f"<{element} translate=no> {text}"
 
 
 def _keys(language: str) -> Iterator[str]:

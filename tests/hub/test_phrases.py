@@ -109,9 +109,8 @@ def test_a_phrase_has_its_values_in_every_language(language):
     assert [key for key, text in known.items() if values(key) != values(text)] == []
     # Names and units alone stay as they are.
     same = [key for key, text in known.items() if not re.search("[가-힣]", text)]
-    assert {
-        key for key in same if len(re.findall("[a-z]{2,}", re.sub(r"\{\w+\}|`[^`]*`", "", key))) > 1
-    } == set()
+    bare = [re.sub(r"\{\w+\}|`[^`]*`", "", key) for key in same]
+    assert [key for key in bare if len(re.findall("[a-z]{2,}", key)) > 1] == []
 
 
 def test_an_error_is_said_by_its_form():
@@ -128,7 +127,7 @@ def test_an_error_is_said_by_its_form():
 
 
 def test_a_hint_is_set_apart():
-    text = "output `/a`: expected no other run, found one that is at work\nhint: wait for it, or write to another folder"
+    text = str(failures()[3])
     assert '<span class="under">끝나기를 기다리거나 다른 폴더에 쓰세요</span>' in say(KOREAN, text)
     assert '<span class="under">wait for it' in say(translator("en"), text)
 
@@ -150,7 +149,7 @@ def test_a_hostile_error_is_text_and_is_read_in_no_time():
         "a: expected " * 80,
         "x, or `y` from " * 60,
         "a (on b) " * 100,
-        "a; b" * 240,
+        "it; is" * 99,
     ):
         say(KOREAN, text)
-        assert say(KOREAN, text * 20) == f'<span lang="en">{text * 20}</span>' or len(text * 20) > 2000
+        assert len(say(KOREAN, 9000 * text)) < 3000

@@ -60,7 +60,8 @@ def errors() -> Sequence[LadingError]:
             "golden samples of `fraud-screen`, output `probabilities`, row 3",
             expected="0.412 within rtol 1e-05, atol 1e-06",
             found="0.398",
-            hint="the expected outputs are from scikit-learn 1.5.2; labels differing: 0 in 16 rows, largest error 0.014",
+            hint="the expected outputs are from scikit-learn 1.5.2; labels differing: 0 in 16 rows, "
+            "largest error 0.014",
         ),
         MemoryShort(
             "loading `churn:4`",
@@ -150,8 +151,7 @@ def add_troubles(registry: Registry, clock: Clock, folder: Path) -> None:
 
 
 def _checks() -> Iterator[tuple[str, LadingError]]:
-    for name, error in zip(("golden", "memory", "session", "opset", "signature"), errors(), strict=False):
-        yield name, error
+    yield from zip(("golden", "memory", "session", "opset", "signature"), errors(), strict=False)
 
 
 def _replicas() -> Iterator[Replica]:
@@ -209,7 +209,8 @@ def _releases(registry: Registry, clock: Clock) -> None:
 def _alarms() -> Iterator[Alarm]:
     values = {
         "size": "1.2", "ratio": "2.4", "before": "3 %", "now": "31 %", "category": "north", "range": "2 – 4",
-        "rule": "age: range", "percent": "24 %", "value": "86.2 %", "interval": "85.1–87.4 %", "slice": "region = north",
+        "rule": "age: range", "percent": "24 %", "value": "86.2 %", "interval": "85.1–87.4 %",
+        "slice": "region = north",
     }  # fmt: skip
     for at, template in enumerate(ALARMS):
         text = template.format(**values)

@@ -47,7 +47,7 @@ _WORD = re.compile(r"(?<![\w./:@=&{-])[A-Za-z]{2,}(?![\w/@={}-]|[.:][\w/])")
 
 
 class PageText(NamedTuple):
-    """A text of a page: its element, what marks it (``code``, ``data``, a language or nothing), and the text."""
+    """A text of a page: its element, what marks it (code, data, a language or nothing), and the text."""
 
     element: str
     mark: str

@@ -61,18 +61,18 @@ def _error(language: str, text: str, depth: int) -> Markup | None:
 
 def _parts(text: str) -> tuple[str, str | None, str | None]:
     """Return where something is not as it must be, what was expected, and what was found."""
-    if text.startswith(_EXPECTED[2:]):
-        where, rest = "", text[len(_EXPECTED) - 2 :]
-    else:
+    where, rest = "", text.removeprefix(_EXPECTED[2:]) if text.startswith(_EXPECTED[2:]) else None
+    if rest is None:
         where, rest = _divided(text, _EXPECTED)
-        if rest is None:
-            return (*_divided(text, _FOUND)[:1], None, _divided(text, _FOUND)[1])
+    if rest is None:
+        where, found = _divided(text, _FOUND)
+        return where, None, found
     expected, found = _divided(rest, _ALSO)
     return where, expected, found
 
 
 def _divided(text: str, mark: str) -> tuple[str, str | None]:
-    """Return what is before and behind the first `mark` that is in no quotation, None for behind without one."""
+    """Return what is before and behind the first `mark` that is in no quotation, None for it without one."""
     at = text.find(mark)
     while at >= 0 and text.count("`", 0, at) % 2:
         at = text.find(mark, at + 1)
