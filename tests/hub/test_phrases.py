@@ -115,14 +115,14 @@ def test_a_phrase_has_its_values_in_every_language(language):
 
 def test_an_error_is_said_by_its_form():
     missing = InputMissing("input `a.parquet`", expected="column `age`", found="`amount`, `hour`")
-    assert say(KOREAN, str(missing)) == "입력 `a.parquet`: 예상 열 `age`, 실제 `amount`, `hour`"
+    assert say(KOREAN, str(missing)) == "입력 `a.parquet` · 예상: 열 `age` · 실제: `amount`, `hour`"
     golden = GoldenMismatch("`iris:2`", expected="0.4 within rtol 1e-05, atol 1e-06", found="0.5")
     assert say_reason(KOREAN, f"{golden.message} (on models-3)") == (
-        "`iris:2`: 예상 rtol 1e-05, atol 1e-06 안의 0.4, 실제 0.5 (서버: models-3)"
+        "`iris:2` · 예상: rtol 1e-05, atol 1e-06 안의 0.4 · 실제: 0.5 (서버: models-3)"
     )
     # A quotation may have the words of the form.
     assert say(KOREAN, "column `a: expected b, found c`: expected a number, found no value") == (
-        "열 `a: expected b, found c`: 예상 숫자, 실제 값 없음"
+        "열 `a: expected b, found c` · 예상: 숫자 · 실제: 값 없음"
     )
 
 
