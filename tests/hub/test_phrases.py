@@ -67,6 +67,7 @@ def in_file(language: str) -> dict[str, str]:
     return json.loads(path.read_text("utf-8"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", OTHERS)
 def test_every_part_of_every_error_has_words_in_every_language(language):
     t = translator(language)
@@ -85,6 +86,7 @@ def test_every_part_of_every_error_has_words_in_every_language(language):
     assert left == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", OTHERS)
 def test_every_phrase_is_one_of_the_source(language):
     # As one text, without what divides literals over lines.
