@@ -87,7 +87,7 @@ def names() -> frozenset[str]:
 
 def problems(texts: Iterable[PageText], allowed: frozenset[str], foreign: Sequence[str]) -> Iterator[str]:
     """Iterate over what a page has in English without right."""
-    said = (*OF_PEOPLE, *_DESCRIPTIONS.values(), *IDENTIFIERS)
+    of_people = (*OF_PEOPLE, *_DESCRIPTIONS.values(), *IDENTIFIERS)
     ours = {key for language in LANGUAGES if language != "en" for key in _keys(language)}
     for element, mark, text in texts:
         words = [word for word in words_of(text) if word not in KEPT and word not in allowed]
@@ -96,7 +96,7 @@ def problems(texts: Iterable[PageText], allowed: frozenset[str], foreign: Sequen
         elif mark == "en" and text not in ("English", *foreign):
             yield f"<{element} lang=en> {text}"
         # A text of ours does not become data by a mark, and neither does any other sentence.
-        elif mark == "data" and words and text not in said and (text in ours or len(words) > 2):
+        elif mark == "data" and words and text not in of_people and (text in ours or len(words) > 2):
             yield f"<{element} translate=no> {text}"
 
 
@@ -112,16 +112,16 @@ def walked(
     page, url: str, addresses: Iterable[str], allowed: frozenset[str], foreign: Sequence[str] = FOREIGN
 ) -> dict[str, str]:
     """Return the problems of some pages, each with the first page that has it."""
-    found: dict[str, str] = {}
+    english: dict[str, str] = {}
     for address in addresses:
         page.goto(url + address)
         assert page.locator("html").get_attribute("lang") == "ko"
         for problem in problems(texts_of(page), allowed, foreign):
-            found.setdefault(problem, address)
+            english.setdefault(problem, address)
         width = page.evaluate("document.documentElement.scrollWidth")
         if width > page.viewport_size["width"]:
-            found.setdefault(f"{width} pixels wide", address)
-    return found
+            english.setdefault(f"{width} pixels wide", address)
+    return english
 
 
 def test_no_page_over_the_scene_has_a_word_of_english(people, tmp_path):
@@ -130,17 +130,17 @@ def test_no_page_over_the_scene_has_a_word_of_english(people, tmp_path):
         add_troubles(registry, clock, tmp_path)
         with hub_over(registry, Access(KEY), clock=clock) as hub:
             page = people.visit(hub.url, language="ko", width=NARROW)
-            found = walked(page, hub.url, [*examples(hub.app), *TROUBLED, *REFUSED], names())
+            english = walked(page, hub.url, [*examples(hub.app), *TROUBLED, *REFUSED], names())
             page = signed_in(people, hub.url, language="ko", width=NARROW)
             forms = [address for address in examples(hub.app) if "/release" in address or "/sign" in address]
-            found |= walked(page, hub.url, forms, names())
+            english |= walked(page, hub.url, forms, names())
             # What a form is answered with if somebody was quicker.
             page.goto(f"{hub.url}/models/churn/release/pause")
             registry.releases.abort("churn", actor="driver", reason=OF_PEOPLE[0])
             page.fill("#reason", OF_PEOPLE[0])
             page.click("main button")
-            found |= dict.fromkeys(problems(texts_of(page), names(), ()), "a form that was too late")
-    assert found == {}, "\n".join(f"{where}: {text}" for text, where in found.items())
+            english |= dict.fromkeys(problems(texts_of(page), names(), ()), "a form that was too late")
+    assert english == {}, "\n".join(f"{where}: {text}" for text, where in english.items())
 
 
 def test_no_page_of_an_export_has_a_word_of_english(people, tmp_path):
@@ -153,8 +153,8 @@ def test_no_page_of_an_export_has_a_word_of_english(people, tmp_path):
     files = [f"/{path.relative_to(out).as_posix()}" for path in sorted(out.rglob("*.html"))]
     assert len(files) > 10
     page = people.visit(f"file://{out}/index.html", language="ko", width=NARROW)
-    found = walked(page, f"file://{out}", [quote(file) for file in files], names())
-    assert found == {}, "\n".join(f"{where}: {text}" for text, where in found.items())
+    english = walked(page, f"file://{out}", [quote(file) for file in files], names())
+    assert english == {}, "\n".join(f"{where}: {text}" for text, where in english.items())
 
 
 def test_no_page_of_a_registry_with_korean_data_has_a_word_of_english(people, tmp_path):
@@ -170,8 +170,8 @@ def test_no_page_of_a_registry_with_korean_data_has_a_word_of_english(people, tm
             addresses = list(dict.fromkeys(re.sub("models-[134]", "host-1", each) for each in addresses))
             # What fills the registry says so itself, as no monitor does.
             alarm = "`가나다 라마` has drifted: 가나다 라마"
-            found = walked(page, hub.url, [*addresses, "/runs/host-1"], frozenset({"iris"}), [alarm])
-    assert found == {}, "\n".join(f"{where}: {text}" for text, where in found.items())
+            english = walked(page, hub.url, [*addresses, "/runs/host-1"], frozenset({"iris"}), [alarm])
+    assert english == {}, "\n".join(f"{where}: {text}" for text, where in english.items())
 
 
 def test_no_page_of_an_empty_registry_has_a_word_of_english(people, tmp_path, monkeypatch):
@@ -184,13 +184,13 @@ def test_no_page_of_an_empty_registry_has_a_word_of_english(people, tmp_path, mo
 
     with Registry.open(str(tmp_path / "models")) as registry, hub_over(registry) as hub:
         page = people.visit(hub.url, language="ko")
-        found = walked(page, hub.url, empty(hub.app), names())
+        english = walked(page, hub.url, empty(hub.app), names())
         # The catalog does not answer any more: pages say so, and some cannot be made.
         monkeypatch.setattr(registry.catalog.database, "transaction", away)
         hub.read()
-        found |= walked(page, hub.url, empty(hub.app), names())
+        english |= walked(page, hub.url, empty(hub.app), names())
         monkeypatch.undo()
-    assert found == {}, "\n".join(f"{where}: {text}" for text, where in found.items())
+    assert english == {}, "\n".join(f"{where}: {text}" for text, where in english.items())
 
 
 @pytest.mark.parametrize("drifted", [False, True])
@@ -213,5 +213,5 @@ def test_charts_of_all_kinds_have_no_word_of_english(people, tmp_path, drifted):
         for word in words_of(text)
     }
     slices = {word for metric in status.metrics for word in words_of(metric.slice)}
-    found = list(problems(texts, frozenset(own | slices | {"credit"}), ()))
-    assert found == [], "\n".join(found)
+    english = list(problems(texts, frozenset(own | slices | {"credit"}), ()))
+    assert english == [], "\n".join(english)

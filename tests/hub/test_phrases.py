@@ -78,10 +78,10 @@ def test_every_part_of_every_error_has_words_in_every_language(language):
     for wording in every:
         around = f"`x`: expected {wording.text}" if wording.part != "where" else f"{wording.text}: expected 7"
         if wording.part == "hint":
-            said = phrase(t, wording.text) or 'lang="en"'
+            korean = phrase(t, wording.text) or 'lang="en"'
         else:
-            said = error(t, around) or 'lang="en"'
-        if 'lang="en"' in said:
+            korean = error(t, around) or 'lang="en"'
+        if 'lang="en"' in korean:
             left[f"{wording.part}: {wording.text}"] = wording.place
     assert left == {}
 
@@ -135,8 +135,8 @@ def test_a_hint_is_set_apart():
 
 
 def test_what_another_library_says_stays_as_it_is():
-    said = [str(say(KOREAN, str(each))) for each in (*errors(), *failures())]
-    english = [text for each in said for text in re.findall(r'<span lang="en">(.*?)</span>', each)]
+    korean = [str(say(KOREAN, str(each))) for each in (*errors(), *failures())]
+    english = [text for each in korean for text in re.findall(r'<span lang="en">(.*?)</span>', each)]
     assert len(english) == 4
     assert OF_ONNX_RUNTIME in english
     # A sentence of which nothing is known is English as a whole, and no half of one is guessed.

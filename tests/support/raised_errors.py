@@ -67,26 +67,27 @@ def _wordings(call: ast.Call, names: dict[str, list[ast.expr]], file: Path) -> I
 
 def _assigned(nodes: Sequence[ast.AST]) -> dict[str, list[ast.expr]]:
     """Return the values that names are assigned, several at once by their places."""
-    found: dict[str, list[ast.expr]] = {}
+    assigned: dict[str, list[ast.expr]] = {}
     for node in nodes:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
-            found.setdefault(node.target.id, []).append(node.value)
-        if not isinstance(node, ast.Assign):
-            continue
-        for target in node.targets:
-            if isinstance(target, ast.Name):
-                found.setdefault(target.id, []).append(node.value)
-            elif isinstance(target, ast.Tuple):
-                for choice in (
-                    [node.value.body, node.value.orelse]
-                    if isinstance(node.value, ast.IfExp)
-                    else [node.value]
-                ):
-                    if isinstance(choice, ast.Tuple) and len(choice.elts) == len(target.elts):
-                        for name, value in zip(target.elts, choice.elts, strict=True):
-                            if isinstance(name, ast.Name):
-                                found.setdefault(name.id, []).append(value)
-    return found
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if isinstance(node, ast.AnnAssign) and node.value is not None:
+            targets = [node.target]
+        for target in targets:
+            assert isinstance(node, ast.Assign | ast.AnnAssign)
+            for name, value in _pairs(target, node.value):
+                assigned.setdefault(name, []).append(value)
+    return assigned
+
+
+def _pairs(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[str, ast.expr]]:
+    if isinstance(target, ast.Name) and value is not None:
+        yield target.id, value
+    elif isinstance(value, ast.IfExp):
+        yield from _pairs(target, value.body)
+        yield from _pairs(target, value.orelse)
+    elif isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        for each, part in zip(target.elts, value.elts, strict=False):
+            yield from _pairs(each, part)
 
 
 def _texts(value: ast.expr | None, names: dict[str, list[ast.expr]], depth: int) -> list[str]:

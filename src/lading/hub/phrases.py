@@ -44,13 +44,13 @@ def _is_error(text: str) -> bool:
 
 @lru_cache(_MOST_KEPT)
 def _error(language: str, text: str, depth: int) -> Markup | None:
-    where, expected, found = _parts(text)
-    if expected is None and found is None:
+    where, expected, actual = _parts(text)
+    if expected is None and actual is None:
         return None
-    t, values = translator(language), [_said(language, each, depth - 1) for each in (where, expected, found)]
+    t, values = translator(language), [_said(language, each, depth - 1) for each in (where, expected, actual)]
     if expected is None:
         return t("{where}: found {found}", where=values[0], found=values[2])
-    if found is None:
+    if actual is None:
         return t("{where}: expected {expected}", where=values[0], expected=values[1])
     if not where:
         return t("expected {expected}, found {found}", expected=values[1], found=values[2])
@@ -65,10 +65,10 @@ def _parts(text: str) -> tuple[str, str | None, str | None]:
     if rest is None:
         where, rest = _divided(text, _EXPECTED)
     if rest is None:
-        where, found = _divided(text, _FOUND)
-        return where, None, found
-    expected, found = _divided(rest, _ALSO)
-    return where, expected, found
+        where, actual = _divided(text, _FOUND)
+        return where, None, actual
+    expected, actual = _divided(rest, _ALSO)
+    return where, expected, actual
 
 
 def _divided(text: str, mark: str) -> tuple[str, str | None]:
@@ -97,8 +97,8 @@ def _known(language: str, text: str, depth: int) -> Markup | None:
         return None
     # First, because a phrase would take an error for a part of itself.
     if (by_server := _BY_SERVER.search(text)) and _is_error(text):
-        t, said = translator(language), _said(language, text[: by_server.start()], depth)
-        return t("{text} (on {replica})", text=said, replica=by_server[1])
+        t, inside = translator(language), _said(language, text[: by_server.start()], depth)
+        return t("{text} (on {replica})", text=inside, replica=by_server[1])
     as_error = _error(language, text, depth)
     if as_error is not None:
         return as_error
