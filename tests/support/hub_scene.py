@@ -311,7 +311,8 @@ class _Scene:
                 models = [self._loaded("ticket-topics", 3), self._loaded("ticket-topics", 4)]
             if number == 3:
                 reason = (
-                    "the golden outputs differ: row 3, `probabilities[fraud]`: expected 0.412, found 0.398"
+                    "golden samples of `fraud-screen`, output `probabilities`, row 3: expected 0.412 within "
+                    "rtol 1e-05, atol 1e-06, found 0.398"
                 )
                 models = [self._loaded("fraud-screen", 3, state="failed", reason=reason, requests=0)]
                 models.append(self._loaded("fraud-screen", 2))
@@ -331,7 +332,7 @@ _NAMED_BY_SUBJECT = """
 UPDATE alarms SET id = json_extract(body, '$.subject'),
   body = json_set(body, '$.id', json_extract(body, '$.subject'))
 """
-_NO_COLUMN = "input `payments.parquet`: expected a column `new_device`, found none"
+_NO_COLUMN = "input `payments.parquet`: expected column `new_device`, found `amount`, `hour`, `distance_km`"
 _DESCRIPTIONS = {
     "credit-default": "Whether an applicant pays a loan back, from what the application says.",
     "churn": "Whether a customer is about to leave, from the last quarter.",
