@@ -215,7 +215,8 @@ class MonitorDriver:
     def _explained(self, series: Series, alarm: Alarm) -> Alarm:
         """Return an alarm that changed with its words, and log it."""
         label = f"{alarm.name}:{alarm.version}"
-        if alarm.is_open and alarm.kind == "drift":
+        # What a batch run shows is all of it, and has its words already.
+        if alarm.is_open and alarm.kind == "drift" and not alarm.text:
             since = max(alarm.began_at, alarm.raised_at - _EXPLAINED_BY_S)
             alarm = series.explain(alarm, self._registry.monitoring.windows(alarm.name, since))
         if alarm.is_open:
