@@ -337,6 +337,14 @@ class Series:
         self.state.alarms = {}
         return ended
 
+    def forget(self) -> None:
+        """Begin again as a series without rows, but for how many batch runs were tested."""
+        state = self.state
+        kept = SeriesState(state.name, state.version, state.digest, state.profile)
+        self.state = msgspec.structs.replace(
+            kept, tested_until=state.tested_until, last_at=state.last_at, runs=state.runs
+        )
+
     def distances(self) -> Mapping[str, float]:
         """Return the population stability index of each column over about the last hour, by name."""
         return {
