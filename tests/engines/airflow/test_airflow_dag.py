@@ -300,5 +300,5 @@ def test_the_guide_runs_as_it_stands(tmp_path):
 
 
 def typed(text: str) -> Iterator[str]:
-    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+    for language, block in re.findall(r"^```(bash|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         yield block if language == "bash" else f"python - <<'PYTHON'\n{block}PYTHON"

@@ -54,7 +54,7 @@ def sent(bucket, long_case) -> BatchCase:
 def test_an_actor_that_is_killed_and_requests_that_fail_once_change_no_byte(
     bucket, faulty, sent, long_case, start, locally
 ):
-    faulty.fault = first_times(Refuse(503, "SlowDown"), "/in/rows.parquet", "/part-00001", "manifest.json")
+    faulty.fault = first_times(Refuse(503, "SlowDown"), "/in/rows.parquet", "/part-000011", "manifest.json")
     run = start((sent, f"{bucket.url}/out"), records=lambda: bucket.records("out"))
     os.kill(run.frozen_actor(), signal.SIGKILL)
     (report,) = run.reports()

@@ -50,7 +50,7 @@ def test_an_executor_that_is_killed_and_requests_that_fail_once_change_no_byte(
     bucket, session, faulty, sent, long_case, locally
 ):
     expected = locally(long_case)
-    faulty.fault = first_times(Refuse(503, "SlowDown"), "/in/rows.parquet", "/part-00001", "manifest.json")
+    faulty.fault = first_times(Refuse(503, "SlowDown"), "/in/rows.parquet", "/part-000011", "manifest.json")
     killed: list[int] = []
 
     def progress(done: int, parts: int, rows: int) -> None:
