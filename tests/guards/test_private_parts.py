@@ -220,6 +220,7 @@ async def uvicorn_owners() -> dict[str, Any]:
     return {type(owner).__name__: owner for owner in made}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("owner", "part"), PARTS, ids=[part.name for _, part in PARTS])
 def test_an_undocumented_part_of_a_library_still_exists(owners, owner, part):
     if owner not in owners:
@@ -269,6 +270,7 @@ def test_a_library_whose_undocumented_parts_are_used_has_an_upper_bound():
         assert [line for line in asked if "<" not in line] == []
 
 
+@pytest.mark.slow
 def test_every_private_name_that_lading_uses_of_a_library_is_in_the_list():
     listed = {name for _, part in PARTS for name in re.split(r"\W+", part.name)}
     used = {

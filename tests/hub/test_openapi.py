@@ -53,6 +53,7 @@ def test_no_route_is_missing_and_none_is_made_up(registry):
     assert {path for path in paths if path.startswith("/api/")} == set(openapi_document()["paths"])
 
 
+@pytest.mark.slow
 def test_the_document_has_what_openapi_wants(pages):
     document = pages.get(PATH).json()
     assert document == msgspec.json.decode(msgspec.json.encode(openapi_document()))
@@ -72,6 +73,7 @@ def test_the_document_has_what_openapi_wants(pages):
         jsonschema.Draft202012Validator.check_schema(schema)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [path for path, each in OPERATIONS.items() if each.kind is not None])
 def test_every_answer_is_as_the_document_says(pages, path):
     answer = pages.get(filled(path))
@@ -82,6 +84,7 @@ def test_every_answer_is_as_the_document_says(pages, path):
     assert not validator(content[1]["schema"]).is_valid([])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [path for path, each in OPERATIONS.items() if each.kind is None])
 def test_tables_for_spreadsheets_are_csv(pages, path):
     assert pages.get(filled(path)).headers["content-type"].startswith("text/csv")
@@ -93,6 +96,7 @@ def test_every_table_of_a_run_exists(pages):
     assert pages.get(f"/api/runs/{FINISHED}.csv?table=x").status_code == 400
 
 
+@pytest.mark.slow
 def test_every_table_of_monitoring_exists(pages):
     for table in MONITORING_TABLES:
         answer = pages.get(f"/api/models/iris/monitoring.csv?table={table}")
@@ -113,6 +117,7 @@ def test_every_value_that_the_document_allows_is_taken_and_another_is_refused(pa
             assert pages.get(f"{filled(path)}?{name}=nonsense").status_code == 400, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "status"),
     [

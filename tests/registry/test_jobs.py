@@ -73,6 +73,7 @@ def test_a_job_is_claimed_only_for_what_is_loaded(registry):
     assert registry.jobs.claim([], 10, token="t", replica="r", ttl_s=1) == []
 
 
+@pytest.mark.slow
 def test_many_that_claim_at_the_same_moment_share_no_job(registry, open_catalog):
     submit(registry, *(submission(at) for at in range(60)))
     others = [registry_over(open_catalog()) for _ in range(4)]

@@ -178,7 +178,8 @@ def _stack_alike(source: _Source, rows: Rows, whole: Array, reasons: Reasons) ->
     first: dict[int, tuple[int, str]] = {}
     for group in alike.values():
         joined = _joined([columns[at] for at in group])
-        known = np.tile(_known(reasons, count), len(group))
+        known = _known(reasons, count)
+        known = None if known is None else np.tile(known, len(group))
         values, wrong = scalars(flat(tensor, group[0]), joined, texts=rows.texts, known=known)
         whole[group] = values.reshape(len(group), count)
         # The first column counts, as if they had been looked at one after the other.
@@ -195,7 +196,9 @@ def _joined(columns: Sequence[pa.Array]) -> pa.Array:
     return pa.concat_arrays(columns)
 
 
-def _known(reasons: Reasons, count: int) -> Array:
+def _known(reasons: Reasons, count: int) -> Array | None:
+    if not reasons:
+        return None
     known = np.zeros(count, bool)
     known[list(reasons)] = True
     return known

@@ -10,10 +10,11 @@ import msgspec
 
 from lading.batch.inputs import find_inputs
 from lading.batch.ledger import Manifest, read_manifest
+from lading.batch.part_file import Written
 from lading.batch.places import MANIFEST, Place
 from lading.batch.places.open import open_place
 from lading.batch.plan import make_plan
-from lading.batch.scoring import Scorer, Written
+from lading.batch.scoring import Scorer
 from lading.batch.spool import Spool
 from lading.batch.survey import look_at
 from lading.bundle import Bundle

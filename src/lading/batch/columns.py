@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lading.batch.arrow_numpy import to_numpy
 from lading.errors import InputError
 from lading.signature import BATCH, Array, Tensor, cast_array, cast_json
 from lading.signature.csvtext import parse_number
@@ -77,13 +79,13 @@ def _typed(tensor: Tensor, column: pa.Array, wrong: Wrong) -> pa.Array:
 
 def _numbers(tensor: Tensor, column: pa.Array, wrong: Wrong) -> Array:
     if not column.null_count:
-        return np.asarray(column.to_numpy(zero_copy_only=False))
+        return to_numpy(column)
     missing = column.is_null()
     may_lack = tensor.dtype.startswith("float") and tensor.allows_nan
     if not may_lack:
         _refuse(missing, tensor, "no value", wrong)
     # Arrow would turn whole numbers with nulls into floats, which hold no more than 2**53 exactly.
-    filled = np.asarray(column.fill_null(pa.scalar(0).cast(column.type)).to_numpy(zero_copy_only=False))
+    filled = to_numpy(column.fill_null(pa.scalar(0).cast(column.type)))
     if not may_lack:
         return filled
     absent = missing.to_numpy(zero_copy_only=False)
@@ -145,6 +147,10 @@ def cast_values(tensor: Tensor, values: Array, wrong: Wrong, known: Array | None
     """Cast what can be cast; the rest is added to `wrong`, which is not looked at again."""
     if not len(values):
         return values.astype(tensor.numpy_dtype)
+    if not wrong and known is None:
+        # Most columns of most files: all values fit, and none has to be kept from the others.
+        with suppress(InputError):
+            return cast_array(tensor, values)
     empty = "" if tensor.dtype == "string" else values.dtype.type(0)
     refused = np.zeros(len(values), bool) if known is None else known.copy()
     refused[list(wrong)] = True

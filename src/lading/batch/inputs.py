@@ -60,12 +60,17 @@ class Inputs(msgspec.Struct, frozen=True):
     left_out: tuple[str, ...]
 
 
-def find_inputs(paths: Sequence[Path | str], objects: Callable[[], Objects] = Objects) -> Inputs:
+def find_inputs(
+    paths: Sequence[Path | str],
+    objects: Callable[[], Objects] = Objects,
+    expect: Callable[[int], None] = lambda _: None,
+) -> Inputs:
     """Find the files of `paths`, folders with all that is below them, and hash those on this machine.
 
     In a folder, files of another kind are left out, and so is what begins with a dot or an underscore, as
-    marks of other programs do. Objects are listed, and not read. Raises `UsageError` for a path that is
-    neither file nor folder, or without any file.
+    marks of other programs do. Objects are listed, and not read. `expect` is called with the bytes of the
+    files before they are hashed. Raises `UsageError` for a path that is neither file nor folder, or without
+    any file.
     """
     # By the file itself, so that two ways to it are one input.
     names: dict[Path, str] = {}
@@ -80,6 +85,7 @@ def find_inputs(paths: Sequence[Path | str], objects: Callable[[], Objects] = Ob
     if not names and not listed:
         where = ", ".join(f"`{path}`" for path in paths)
         raise UsageError(where, expected=f"files that end in {_known()}", found="none")
+    expect(sum(path.stat().st_size for path in names))
     # A file that was named twice is scored once.
     with ThreadPoolExecutor(cpu_limit()) as pool:
         files = list(pool.map(_hashed, names.keys(), names.values()))

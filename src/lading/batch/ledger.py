@@ -15,10 +15,11 @@ from typing import TypeVar
 
 import msgspec
 
+from lading.batch.part_file import Written
 from lading.batch.places import MANIFEST, RECORDS, STATE, Place
 from lading.batch.places.open import open_place
 from lading.batch.plan import Plan
-from lading.batch.scoring import Done, Written
+from lading.batch.scoring import Done
 from lading.blobs.os_errors import destination_errors
 from lading.errors import BatchChanged
 from lading.runs import RunInput

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from lading.batch.casting import Caster
 from lading.batch.drift import drift_of
-from lading.batch.engines.named import Score, engine
+from lading.batch.engines import Engine
+from lading.batch.engines.named import engine as engine_named
 from lading.batch.inputs import InputFile, Inputs, check_unchanged, find_inputs
 from lading.batch.ledger import Ledger, Manifest
 from lading.batch.objects import is_url
@@ -89,13 +90,13 @@ def run_batch(
     or drift, `RegistryUnavailable` for a bucket out of reach, and what loading and running a model raise.
     """
     options, recorder = options or Options(), recorder or Recorder()
-    score = _engine(options, output)
     with ExitStack() as held:
+        engine = held.enter_context(closing(_engine(options, output)))
         # Objects that are read for the plan are still here when they are scored, if there is room.
         spool = held.enter_context(spooling())
         ledger = Ledger(output)
         # Outside of the lock: nothing of a run that is refused is written.
-        inputs = find_inputs(paths, spool.connect)
+        inputs = find_inputs(paths, spool.connect, lambda size: engine.expect(size, options.processes))
         plan = _planned(bundle, inputs, options, model, spool, ledger.begun())
         held.enter_context(ledger.holding())
         held.enter_context(recorder.recording(plan, _whole_name(output), options.engine))
@@ -106,7 +107,7 @@ def run_batch(
         work = Work(bundle.path, bundle.digest, plan, ledger.parts, python, options.address)
         recorder.scored(done.values(), before=True)
         # Closed at once where the run is given up: what keeps the error would keep the processes.
-        with closing(score(work, left, options.processes)) as answers:
+        with closing(engine.score(work, left, options.processes)) as answers:
             refused = _collect(answers, done, ledger, recorder, options.max_rejected)
         seconds = time.monotonic() - began
         # Somebody may have written to a file while it was read.
@@ -149,12 +150,12 @@ def _log(
         return log.write(manifest, Path(output), spool)
 
 
-def _engine(options: Options, output: Path | str) -> Score:
+def _engine(options: Options, output: Path | str) -> Engine:
     """Return the engine; raises `UsageError` for a log that rows of this run cannot be written to."""
     if options.log and ("://" in options.log or is_url(output)):
         actual = f"`{options.log}` for `{output}`"
         raise UsageError("`--log`", expected="a log and an output in folders of this machine", found=actual)
-    return engine(options.engine)
+    return engine_named(options.engine)
 
 
 def _collect(

@@ -5,29 +5,28 @@ Every engine calls this same code with the same ranges, which is why their parts
 
 from __future__ import annotations
 
-import os
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
 
+from lading.batch.arrow_numpy import to_arrow
 from lading.batch.casting import Caster
-from lading.batch.inputs import sha256_of
+from lading.batch.part_file import PartFile, Written
 from lading.batch.plan import Plan, Task
+from lading.batch.read_ahead import read_ahead
 from lading.batch.spool import Spool
 from lading.batch.tables import Rejected, Rows, open_table
 from lading.batch.where import Where
 from lading.batch.whole_chunks import WholeChunks
-from lading.blobs.os_errors import destination_errors
 from lading.bundle import Bundle
 from lading.bundle.requests import request_signature
 from lading.errors import UsageError
+from lading.input_checks import Rule
 from lading.input_checks.compiled import Checks
 from lading.input_checks.stated_rules import compilable, rules_of
 from lading.log_frames import field_names
@@ -43,22 +42,7 @@ ROW = "row"
 
 REJECTED = pa.schema([(ROW, pa.int64()), ("reason", pa.string()), ("content", pa.string())])
 
-_GROUP_ROWS = 131_072
-_DELTAS = (pa.int64(), pa.int32(), pa.uint64(), pa.uint32())
 _ALIKE = ("no value", "NaN", "a text", "an infinity", "a number beyond float64")
-
-
-class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A file of the output: its name below the folder, its rows, and its bytes.
-
-    ``etag`` is what a bucket calls the bytes, until they are published.
-    """
-
-    name: str
-    rows: int
-    size_bytes: int
-    sha256: str
-    etag: str = ""
 
 
 class Done(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -90,11 +74,12 @@ class Scorer:
         self._where = Where(plan.where) if plan.where else None
         self._signature = bundle.manifest.signature
         self._caster = Caster(request_signature(bundle.manifest, bundle.samples()))
-        self._profile = bundle.profile
+        profile = bundle.profile
+        self._counts = None if profile is None else LiveCounts(profile, self._signature)
         checks, misfits = compilable(bundle.manifest.checks)
         if misfits:
             raise misfits[0]  # Rows that nobody looked at would count as rows that pass.
-        self._checks = Checks(rules_of(self._signature, self._profile, checks), self._signature)
+        self._checks = Checks(rules_of(self._signature, profile, checks), self._signature)
         # Replayed in every process, as each may be on another machine, or see another library.
         # One thread: how many there are must not decide the bits, and there is a process for each core.
         self._runtime = load_runtime(bundle, threads=1, python=python)
@@ -106,85 +91,75 @@ class Scorer:
         Under their own names only once they are whole. Raises `BodyInvalid` for a file that breaks off,
         `BatchChanged` for an object that was replaced, and `RunError` if the model fails.
         """
-        if not isinstance(folder, str):
-            return self._score(task, folder)
-        with self._spool.scratch() as scratch:
-            done = self._score(task, scratch)
-            return msgspec.structs.replace(
-                done,
-                output=self._sent(done.output, scratch, folder),
-                aside=self._sent(done.aside, scratch, folder),
-            )
+        with closing(self.score_all([task], folder)) as parts:
+            return next(parts)
 
-    def _sent(self, written: Written | None, scratch: Path, url: str) -> Written | None:
-        if written is None:
-            return None
-        digest = f"sha256:{written.sha256}"
-        # Sent twice, by whomever, it is the same object: its name follows from its content.
-        etag = self._spool.connect().upload(scratch / written.name, f"{url}/{written.name}", digest)
-        return msgspec.structs.replace(written, etag=etag)
+    def score_all(self, tasks: Iterable[Task], folder: Path | str) -> Generator[Done]:
+        """Score ranges one after the other, as `score` does; iterate over them as they are whole.
 
-    def _score(self, task: Task, folder: Path) -> Done:
-        file = self._spool.fetch(self._plan.files[task.file])
-        table = open_table(file)
-        columns = self._caster.columns(table.schema(), f"input `{file.name}`")
+        What comes next is read, and the part before is brought to the disk, while the model runs.
+        """
+        with (
+            closing(read_ahead(self._read(tasks))) as readings,
+            ThreadPoolExecutor(1, "part") as finishing,
+            closing(Spool()) as sending,
+        ):
+            last: Future[Done] | None = None
+            part: _Part | None = None
+            try:
+                for task, read in readings:
+                    part = part or _Part(task, folder, self._plan.chunk_rows, len(self._checks.rules))
+                    if read is not None:
+                        self._score(read, part)
+                        continue
+                    for inputs, others in part.waiting.rest():
+                        self._run(inputs, others, part)
+                    if self._counts is not None:
+                        part.counts = self._counts.drain()
+                    if last is not None:
+                        yield last.result()
+                    last, part = finishing.submit(part.finish, self._checks.rules, sending), None
+                if last is not None:
+                    yield last.result()
+            finally:
+                if part is not None:
+                    part.discard()
+                    if self._counts is not None:
+                        self._counts.drain()
+
+    def _read(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Rows | None]]:
+        """Iterate over the rows of each task, and None after its last ones."""
         chosen_by = self._where.columns if self._where is not None else ()
-        wanted = [*dict.fromkeys([*columns, *self._plan.keep, *chosen_by])]
-        counts = None if self._profile is None else LiveCounts(self._profile, self._signature)
-        output = _PartFile(folder / task.part)
-        aside = _PartFile(folder / "rejected" / task.part)
-        # Rows wait for whole chunks: where a reader divides a file must not decide what runs together.
-        waiting = WholeChunks(self._plan.chunk_rows)
-        failed = np.zeros(len(self._checks.rules), np.int64)
-        reasons: dict[str, int] = {}
-        rows = left_out = 0
-        try:
-            for whole in table.read(task.span, wanted):
-                read = whole if self._where is None else self._where.choose(whole)
-                left_out += len(whole.numbers) - len(read.numbers)
-                fitting = self._caster.cast(read)
-                rows += len(fitting.kept) + len(fitting.rejected)
-                _set_aside(aside, fitting.rejected, reasons)
-                kept = _kept(read, fitting.kept, self._plan.keep)
-                if len(kept):
-                    failed += self._checks.counts(fitting.inputs)
-                for inputs, others in waiting.add(fitting.inputs, kept):
-                    self._run(inputs, others, output, counts)
-            for inputs, others in waiting.rest():
-                self._run(inputs, others, output, counts)
-            return Done(
-                part=task.part,
-                rows=rows + left_out,
-                scored=output.rows,
-                rejected=aside.rows,
-                left_out=left_out,
-                output=output.close(task.part),
-                aside=aside.close(f"rejected/{task.part}"),
-                reasons=tuple(sorted(reasons.items(), key=lambda each: (-each[1], each[0]))[:20]),
-                counts=() if counts is None else counts.drain(),
-                failed=tuple(
-                    (str(rule), count)
-                    for rule, count in zip(self._checks.rules, failed.tolist(), strict=True)
-                    if count
-                ),
-            )
-        finally:
-            # Nothing is left of a part that failed; of one that is whole nothing is removed.
-            output.discard()
-            aside.discard()
+        for task in tasks:
+            file = self._spool.fetch(self._plan.files[task.file])
+            table = open_table(file)
+            columns = self._caster.columns(table.schema(), f"input `{file.name}`")
+            for rows in table.read(task.span, [*dict.fromkeys([*columns, *self._plan.keep, *chosen_by])]):
+                yield task, rows
+            yield task, None
 
-    def _run(
-        self, inputs: Mapping[str, Array], others: pa.RecordBatch, file: _PartFile, counts: LiveCounts | None
-    ) -> None:
+    def _score(self, whole: Rows, part: _Part) -> None:
+        read = whole if self._where is None else self._where.choose(whole)
+        part.left_out += len(whole.numbers) - len(read.numbers)
+        fitting = self._caster.cast(read)
+        part.rows += len(fitting.kept) + len(fitting.rejected)
+        _set_aside(part.aside, fitting.rejected, part.reasons)
+        kept = _kept(read, fitting.kept, self._plan.keep)
+        if len(kept):
+            part.failed += self._checks.counts(fitting.inputs)
+        for inputs, others in part.waiting.add(fitting.inputs, kept):
+            self._run(inputs, others, part)
+
+    def _run(self, inputs: Mapping[str, Array], others: pa.RecordBatch, part: _Part) -> None:
         answers = FixedChunks(self._plan.chunk_rows).run(self._run_chunk, inputs)
-        if counts is not None:
-            counts.add(inputs, answers, len(others))
+        if self._counts is not None:
+            self._counts.add(inputs, answers, len(others))
         # Row numbers and kept columns come first, as people look for them.
         arrays, names = list(others.columns), list(others.schema.names)
         for name, array in output_columns(self._signature.outputs, answers):
             names.append(name)
             arrays.append(array)
-        file.write(pa.RecordBatch.from_arrays(arrays, names))
+        part.output.write(pa.RecordBatch.from_arrays(arrays, names))
 
     def _run_chunk(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         # Row by row, as models want them: a chunk at a time stays in the processor's cache.
@@ -194,6 +169,56 @@ class Scorer:
         """Release the model, and the copies of objects that were read."""
         self._spool.close()
         self._runtime.close()
+
+
+class _Part:
+    """A task that is being scored: its two files, and what is known of its rows so far."""
+
+    def __init__(self, task: Task, place: Path | str, chunk_rows: int, rules: int) -> None:
+        self._name = task.part
+        self._held = ExitStack()
+        self._url = place if isinstance(place, str) else ""
+        folder = self._held.enter_context(Spool().scratch()) if isinstance(place, str) else place
+        self._folder = folder
+        self.output = self._held.enter_context(closing(PartFile(folder / task.part)))
+        self.aside = self._held.enter_context(closing(PartFile(folder / "rejected" / task.part)))
+        # Rows wait for whole chunks: where a reader divides a file must not decide what runs together.
+        self.waiting = WholeChunks(chunk_rows)
+        self.failed = np.zeros(rules, np.int64)
+        self.reasons: dict[str, int] = {}
+        self.counts: tuple[tuple[int, ...], ...] = ()
+        self.rows = self.left_out = 0
+
+    def finish(self, rules: Sequence[Rule], sending: Spool) -> Done:
+        """Bring both files under their names, and through `sending` to where they belong."""
+        with self._held:
+            output = self._sent(self.output.finish(self._name), sending)
+            aside = self._sent(self.aside.finish(f"rejected/{self._name}"), sending)
+            failed = zip(rules, self.failed.tolist(), strict=True)
+            return Done(
+                part=self._name,
+                rows=self.rows + self.left_out,
+                scored=self.output.rows,
+                rejected=self.aside.rows,
+                left_out=self.left_out,
+                output=output,
+                aside=aside,
+                reasons=tuple(sorted(self.reasons.items(), key=lambda each: (-each[1], each[0]))[:20]),
+                counts=self.counts,
+                failed=tuple((str(rule), count) for rule, count in failed if count),
+            )
+
+    def _sent(self, written: Written | None, sending: Spool) -> Written | None:
+        if written is None or not self._url:
+            return written
+        digest = f"sha256:{written.sha256}"
+        # Sent twice, by whomever, it is the same object: its name follows from its content.
+        source, url = self._folder / written.name, f"{self._url}/{written.name}"
+        return msgspec.structs.replace(written, etag=sending.connect().upload(source, url, digest))
+
+    def discard(self) -> None:
+        """Remove what was not finished; of one that is whole nothing is removed."""
+        self._held.close()
 
 
 def output_columns(tensors: Sequence[Tensor], answers: Mapping[str, Array]) -> Iterator[tuple[str, pa.Array]]:
@@ -232,13 +257,13 @@ def _leaf(tensor: Tensor, values: Array) -> pa.Array:
     if tensor.dtype == "string":
         return pa.array(values.tolist(), pa.string())
     if tensor.dtype == "float16":  # Few readers of Parquet know it; float32 holds it exactly.
-        return pa.array(np.ascontiguousarray(values.astype(np.float32)))
-    return pa.array(np.ascontiguousarray(values))
+        return to_arrow(values.astype(np.float32))
+    return to_arrow(values)
 
 
 def _kept(read: Rows, kept: Array, names: Sequence[str]) -> pa.RecordBatch:
     """Return the numbers of the rows that fit, and the columns that go with them into the output."""
-    at = pa.array(kept)
+    at = to_arrow(kept)
     arrays: list[pa.Array] = [read.numbers.take(at)]
     for name in names:
         if read.objects is None:
@@ -255,7 +280,7 @@ def _text(value: object) -> str | None:
     return msgspec.json.encode(value).decode()
 
 
-def _set_aside(file: _PartFile, rejected: Sequence[Rejected], reasons: dict[str, int]) -> None:
+def _set_aside(file: PartFile, rejected: Sequence[Rejected], reasons: dict[str, int]) -> None:
     if not rejected:
         return
     for each in rejected:
@@ -274,78 +299,3 @@ def _kind_of(reason: str) -> str:
     """Return a reason without what was in the row: a million different texts are one reason."""
     expected, _, actual = reason.partition(", found ")
     return reason if actual in _ALIKE else expected
-
-
-def _encodings(schema: pa.Schema) -> dict[str, Any]:
-    """Return how columns are written: six times as fast as with pyarrow's defaults, and smaller."""
-    # A dictionary of numbers that hardly ever occur twice is made, and thrown away again.
-    texts = [field.name for field in schema if pa.types.is_string(field.type)]
-    wholes = {field.name: "DELTA_BINARY_PACKED" for field in schema if field.type in _DELTAS}
-    return {"use_dictionary": texts, "column_encoding": wholes}
-
-
-class _PartFile:
-    """A Parquet file that appears under its name when it is whole, and on the disk."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        # Another process may be at work on the same part, after this one was taken for dead.
-        # Not by the number of the process, which on another machine may be the same.
-        self._scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        self._writer: pyarrow.parquet.ParquetWriter | None = None
-        self._waiting: list[pa.RecordBatch] = []
-        self._waiting_rows = 0
-        self.rows = 0
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Add rows; groups of rows have the same sizes however they come."""
-        self.rows += len(batch)
-        self._waiting.append(batch)
-        self._waiting_rows += len(batch)
-        if self._waiting_rows >= _GROUP_ROWS:
-            with self._writing():
-                self._flush(_GROUP_ROWS * (self._waiting_rows // _GROUP_ROWS))
-
-    def _writing(self) -> AbstractContextManager[None]:
-        # Said here: in a process of an engine, an error that is none of lading's would end it.
-        return destination_errors(f"output `{self._path.parent}`")
-
-    def _flush(self, count: int) -> None:
-        # Schemas are equal: columns are always those of the signature and of `--keep`.
-        table = pa.Table.from_batches(self._waiting)
-        if self._writer is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = pyarrow.parquet.ParquetWriter(
-                self._scratch, table.schema, compression="zstd", **_encodings(table.schema)
-            )
-        self._writer.write_table(table.slice(0, count), row_group_size=_GROUP_ROWS)
-        self._waiting = table.slice(count).to_batches()
-        self._waiting_rows -= count
-
-    def close(self, name: str) -> Written | None:
-        """Bring the file under its name; return None if it has no rows."""
-        if not self.rows:
-            return None
-        with self._writing():
-            return self._finish(name)
-
-    def _finish(self, name: str) -> Written:
-        if self._waiting_rows or self._writer is None:
-            self._flush(self._waiting_rows)
-        assert self._writer is not None
-        self._writer.close()
-        self._writer = None
-        # On the disk before its name is: after a crash of the machine a part is whole or absent.
-        with self._scratch.open("rb") as file:
-            os.fsync(file.fileno())
-        sha256, size = sha256_of(self._scratch), self._scratch.stat().st_size
-        self._scratch.rename(self._path)
-        return Written(name, self.rows, size, sha256)
-
-    def discard(self) -> None:
-        """Remove what was not finished."""
-        if self._writer is not None:
-            with suppress(OSError):  # On a full disk its end cannot be written either.
-                self._writer.close()
-            self._writer = None
-        self._scratch.unlink(missing_ok=True)

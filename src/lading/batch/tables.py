@@ -18,6 +18,7 @@ import pyarrow.csv
 import pyarrow.ipc
 import pyarrow.parquet
 
+from lading.batch.arrow_numpy import to_arrow
 from lading.batch.inputs import InputFile
 from lading.batch.text_files import END, WithEnd, check_text, read_header, without_mark
 from lading.errors import BodyInvalid
@@ -113,7 +114,7 @@ class _Parquet:
         groups = range(span.first_group, span.end_group or 0)
         try:
             batches = self._opened.iter_batches(
-                batch_rows(len(columns)), row_groups=groups, columns=list(columns)
+                batch_rows(len(columns)), row_groups=groups, columns=list(columns), use_threads=False
             )
             for batch in batches:
                 yield Rows(_numbers(at, len(batch)), batch)
@@ -413,7 +414,7 @@ def _shown(line: bytes) -> str:
 
 
 def _numbers(first: int, count: int) -> pa.Array:
-    return pa.array(np.arange(first, first + count, dtype=np.int64))
+    return to_arrow(np.arange(first, first + count, dtype=np.int64))
 
 
 def open_bytes(file: InputFile) -> Any:

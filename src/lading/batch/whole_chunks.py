@@ -26,14 +26,16 @@ class WholeChunks:
     def add(
         self, inputs: Mapping[str, Array], others: pa.RecordBatch
     ) -> Iterator[tuple[dict[str, Array], pa.RecordBatch]]:
-        """Take rows; iterate over whole chunks."""
-        if len(others):
-            self._inputs.append(inputs)
-            self._others.append(others)
-            self._count += len(others)
+        """Take rows; iterate over whole chunks of those before."""
+        if not len(others):
+            return
+        # What is read last waits for `rest`: the many calls for a small file are made once.
         whole = self._count - self._count % self._rows
         if whole:
             yield from self._taken(whole)
+        self._inputs.append(inputs)
+        self._others.append(others)
+        self._count += len(others)
 
     def rest(self) -> Iterator[tuple[dict[str, Array], pa.RecordBatch]]:
         """Iterate over what is left at the end."""

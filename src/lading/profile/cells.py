@@ -12,7 +12,7 @@ from lading.signature import Array
 
 _NOISE = 1e-5  # of a number, as answers of two machines differ
 _SMALL = 0.01
-_MANY = 4096  # values, from which on sorting them is faster
+_MANY = 256  # values, from which on sorting them is faster
 
 
 class Cells:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from lading.batch.engines import local
+from lading.batch.engines.local import LocalEngine
 from lading.batch.engines.named import engine
 from lading.errors import InvalidSetting
 
 
 def test_an_engine_is_chosen_by_its_name():
-    assert engine("local") is local.score
+    assert isinstance(engine("local"), LocalEngine)
 
 
 def test_an_unknown_engine_is_refused_naming_those_that_exist():

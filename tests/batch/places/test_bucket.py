@@ -157,9 +157,9 @@ def test_a_run_that_lost_its_lock_publishes_nothing(iris, parquet, bucket, monke
     def take(*_counts: int) -> None:
         # What another run does that has waited for longer than the lease.
         bucket.put("out/.lading/lock", msgspec.json.encode(Holder("other", "elsewhere", 1, 60.0)))
+        lost_at = time.monotonic() + 0.5
         wait_until(lambda: time.monotonic() > lost_at)
 
-    lost_at = time.monotonic() + 1.5
     with pytest.raises(OutputInUse, match="the lock of this run"):
         run_batch(iris, [url], f"{bucket.url}/out", HERE, recorder=Recorder(progress=take))
     assert not [name for name in bucket.names("out/") if ".lading" not in name]

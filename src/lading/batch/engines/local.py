@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 
+from lading.batch.engines import Engine
 from lading.batch.plan import Task
 from lading.batch.scoring import Done, Scorer
 from lading.batch.work import Work
@@ -19,25 +20,41 @@ from lading.errors import LadingError, RunFailed
 from lading.runtime.host.cpus import cpu_limit
 
 _TRIES = 3
+_MANY_BYTES = 64 * 2**20  # of input, which take longer to hash than a process to start
 
 # A new interpreter for each: a fork would copy the locks of threads, but not the threads that hold them.
 _context = multiprocessing.get_context("spawn")
 
 
-def score(work: Work, tasks: Sequence[Task], processes: int) -> Generator[Done]:
-    """Score tasks in up to `processes` processes (0: one for each CPU); iterate over them as they are done.
+class LocalEngine(Engine):
+    """Processes of this machine; for large inputs they start while those are being hashed."""
 
-    Raises `LadingError` for what would fail in any other process as well.
-    """
-    processes = min(processes or cpu_limit(), len(tasks))
-    if processes <= 1:
-        yield from _score_here(work, tasks)
-        return
-    pool = _Pool(work)
-    try:
-        yield from pool.run(tasks, processes)
-    finally:
-        pool.close()
+    def __init__(self) -> None:
+        super().__init__(self._score)
+        self._ready: list[_Worker] = []
+
+    def expect(self, size_bytes: int, processes: int) -> None:
+        """Start processes if there is enough for them to do."""
+        processes = processes or cpu_limit()
+        if processes > 1 and size_bytes >= _MANY_BYTES:
+            self._ready += [_Worker() for _ in range(processes)]
+
+    def _score(self, work: Work, tasks: Sequence[Task], processes: int) -> Generator[Done]:
+        processes = min(processes or cpu_limit(), len(tasks))
+        if processes <= 1:
+            yield from _score_here(work, tasks)
+            return
+        pool = _Pool(work, self._ready)
+        try:
+            yield from pool.run(tasks, processes)
+        finally:
+            pool.close()
+
+    def close(self) -> None:
+        """End the processes that were not needed."""
+        for worker in self._ready:
+            worker.end()
+        self._ready.clear()
 
 
 def _score_here(work: Work, tasks: Sequence[Task]) -> Iterator[Done]:
@@ -45,30 +62,36 @@ def _score_here(work: Work, tasks: Sequence[Task]) -> Iterator[Done]:
         return
     scorer = work.scorer()
     try:
-        for task in tasks:
-            yield scorer.score(task, work.parts)
+        yield from scorer.score_all(tasks, work.parts)
     finally:
         scorer.close()
 
 
 class _Worker:
-    def __init__(self, work: Work) -> None:
+    """A process that waits for its work, and then for one task after the other."""
+
+    def __init__(self) -> None:
         self.pipe, end = _context.Pipe()
         # No daemon: a model of a bundle's own code is a process of this one.
-        self.process = _context.Process(target=_serve, args=(end, work))
+        self.process = _context.Process(target=_serve, args=(end,))
         self.process.start()
         end.close()
         self.task: Task | None = None
 
-    def give(self, task: Task) -> None:
-        self.task = task
+    def send(self, message: Work | Task) -> None:
         with contextlib.suppress(OSError):  # It has ended, which the next reading finds out.
-            self.pipe.send(task)
+            self.pipe.send(message)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
 
 
 class _Pool:
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, ready: list[_Worker]) -> None:
         self._work = work
+        self._ready = ready
         self._workers: list[_Worker] = []
 
     def run(self, tasks: Sequence[Task], processes: int) -> Iterator[Done]:
@@ -91,7 +114,8 @@ class _Pool:
                 self._next(worker, left, tries)
 
     def _start(self, left: deque[Task], tries: dict[str, int]) -> None:
-        worker = _Worker(self._work)
+        worker = self._ready.pop() if self._ready else _Worker()
+        worker.send(self._work)
         self._workers.append(worker)
         self._next(worker, left, tries)
 
@@ -101,7 +125,8 @@ class _Pool:
             return
         task = left.popleft()
         tries[task.part] += 1
-        worker.give(task)
+        worker.task = task
+        worker.send(task)
 
     def _replace(self, worker: _Worker, left: deque[Task], tries: dict[str, int]) -> None:
         """Have another process do what one that has ended was at."""
@@ -130,22 +155,24 @@ class _Pool:
     def close(self) -> None:
         """End all processes."""
         for worker in self._workers:  # Empty, unless the run was given up.
-            worker.process.kill()
-            worker.process.join()
-            worker.pipe.close()
+            worker.end()
 
 
-def _serve(pipe: Connection, work: Work) -> None:
+def _serve(pipe: Connection) -> None:
     """Score tasks until the pipe is closed: the whole life of a process of the pool."""
     # Ctrl-C reaches all processes of a terminal; the one that asked ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     scorer: Scorer | None = None
+    work: Work | None = None
     try:
         while True:
             try:
                 task = pipe.recv()
             except EOFError:  # Closed, or the process that asked has ended.
                 return
+            if work is None:  # The first message of all.
+                work = task
+                continue
             # A refusal goes back as an answer; anything else ends this process, and is looked at there.
             try:
                 scorer = scorer or work.scorer()

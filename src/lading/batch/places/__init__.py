@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from lading.errors import DestinationExists
 
 if TYPE_CHECKING:
-    from lading.batch.scoring import Written
+    from lading.batch.part_file import Written
 
 MANIFEST = "manifest.json"
 STATE = ".lading"

@@ -13,7 +13,7 @@ from lading.batch.places import MANIFEST, PARTS, RECORDS, STATE, check_ours
 from lading.batch.places.lease import Lease
 
 if TYPE_CHECKING:
-    from lading.batch.scoring import Written
+    from lading.batch.part_file import Written
 
 _CHUNK_BYTES = 1 << 20
 

@@ -14,7 +14,7 @@ from lading.blobs.locks import file_lock_if_free
 from lading.errors import DestinationExists, OutputInUse
 
 if TYPE_CHECKING:
-    from lading.batch.scoring import Written
+    from lading.batch.part_file import Written
 
 
 class FolderPlace:
