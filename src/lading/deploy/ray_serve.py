@@ -13,7 +13,8 @@ from ray import serve
 from ray.exceptions import RayError
 
 from lading.batch.on_ray.cluster import connected
-from lading.deploy.child_server import ChildServer, Receive, Scope, Send
+from lading.deploy.child_process import Scope
+from lading.deploy.child_server import ChildServer, Receive, Send
 from lading.deploy.ray_config import DEPLOYMENT, DRAIN_S, RayOptions, Replica, config
 from lading.deploy.yamltext import plain
 from lading.errors import RunFailed, one_line
@@ -58,7 +59,10 @@ class LadingServer:
             raise
 
     async def check_health(self) -> None:
-        """Raise if the server has ended or does not answer: Serve starts another replica then."""
+        """Raise if the server does not answer, also while it starts again.
+
+        The front passes such a replica by; Serve replaces it if it raises three times in turn.
+        """
         await self.server.check_alive()
 
     async def __del__(self) -> None:
