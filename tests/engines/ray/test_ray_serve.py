@@ -43,7 +43,7 @@ rows.set_data_from_numpy(np.zeros((2, 4), np.float32))  # Binary tensors, which 
 print(client.infer("iris", [rows]).as_numpy("probabilities").shape)
 """
 
-# How long a replica that is removed stays reachable, for a front that has not heard of it yet: 30 s otherwise.
+# How long a replica that is removed stays reachable, for a front that does not know it yet: 30 s otherwise.
 QUICK = {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3"}
 
 
