@@ -40,11 +40,12 @@ class Load:
 
     def http(self, kind: str) -> None:
         """Ask over HTTP until the end."""
-        connection, asked = None, 0
+        connection = None
         while not self.done.is_set():
             if connection is None:
-                connection, asked = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S), 0
-            began, over = time.time(), "a kept connection" if asked else "a new connection"
+                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S)
+            # A server may have asked for a new one: `http.client` has closed the old one then.
+            began, over = time.time(), "a kept connection" if connection.sock else "a new connection"
             try:
                 connection.request("POST", "/predict", self.body, {"content-type": "application/json"})
                 answer = connection.getresponse()
@@ -54,7 +55,6 @@ class Load:
                 connection.close()
                 connection = None
                 continue
-            asked += 1
             if answer.status == 200 and text.startswith(b"{"):
                 self.answered[kind] += 1
             else:

@@ -35,8 +35,7 @@ NODE_ENVIRONMENT = {
     "RAY_SERVE_HAPROXY_RETRIES": "10",
     # Requests up to this size, and 1 kB less, can be asked again.
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "262144",
-    # In the loop that writes to the front, the head and the body of an answer leave together: no client has
-    # half an answer of a replica that is killed between them. It is faster as well.
+    # A replica only passes requests on: a second loop in a thread of its own would cost time for nothing.
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
 }
 """What `ray start` has to run with on every node, for a front that asks another replica if one has ended."""

@@ -16,6 +16,7 @@ from lading.batch.on_ray.cluster import connected
 from lading.deploy.child_process import Scope
 from lading.deploy.child_server import ChildServer, Receive, Send
 from lading.deploy.ray_config import DEPLOYMENT, DRAIN_S, RayOptions, Replica, config
+from lading.deploy.whole_answers import write_answers_whole
 from lading.deploy.yamltext import plain
 from lading.errors import RunFailed, one_line
 
@@ -50,6 +51,8 @@ class LadingServer:
 
     async def __init__(self, replica: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it.
         chosen = Replica(**replica)
+        # The front speaks to uvicorn in this process.
+        write_answers_whole()
         self.server = ChildServer(chosen.refs, chosen.options(), without=_OF_SERVE)
         try:
             # Until this returns, Serve sends no request here; what it raises is shown by `serve status`.

@@ -111,7 +111,7 @@ def none_failed(started: list[Callers]) -> dict[str, int]:
     answered: dict[str, int] = {}
     for each in started:
         seen, failed = each.end()
-        assert not failed, failed
+        assert not failed, "\n".join(map(str, failed))
         answered |= seen
     assert all(answered.values())
     print(answered)
