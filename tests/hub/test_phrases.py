@@ -22,7 +22,7 @@ OTHERS = [language for language in LANGUAGES if language != "en"]
 
 SHOWN = (
     *("hub", "registry", "blobs", "oci", "rollout", "release", "runtime", "verify", "signature", "batch"),
-    *("bundle", "server/loading", "monitor/log", "onnx_runtime", "ref.py", "text_patterns.py"),
+    *("bundle", "server/jobs", "server/loading", "monitor/log", "onnx_runtime", "ref.py", "text_patterns.py"),
 )
 """Where errors are raised that pages have: of the hub, of what it reads, and of servers and runs."""
 
@@ -32,7 +32,7 @@ NOT_SHOWN = (
     *("runtime/python/resolver.py", "verify/upgrade.py", "batch/engines/named.py", "monitor/log/deletion.py"),
     "batch/on_ray/cluster.py",
     # Of a function in a frame of Spark, and of requests to a server: no run and no version has them.
-    *("batch/on_spark", "registry/jobs.py", "registry/fleet.py", "signature/csvtext.py"),
+    *("batch/on_spark", "registry/fleet.py", "signature/csvtext.py"),
 )
 
 BY_OTHERS = frozenset(

@@ -126,7 +126,14 @@ REFUSALS = (
 """What the hub refuses, and the hints beside it."""
 
 OF_COLUMN = "`{column}` {change}"
-TEMPLATES = (*VERDICT, *REASONS, *ALARMS, *REFUSALS, "unknown", OF_COLUMN)
+JOBS = (
+    "its server drained",
+    "the server that ran it ended without an answer",
+    "it was begun {count} times, and each time the server that ran it ended without an answer",
+    "status {number}",
+)
+
+TEMPLATES = (*VERDICT, *REASONS, *ALARMS, *REFUSALS, *JOBS, "unknown", OF_COLUMN)
 """All sentences, the more special first: the last fits whatever begins with a name."""
 
 _LONGEST = 1000

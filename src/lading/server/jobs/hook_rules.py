@@ -100,9 +100,10 @@ def read_secrets(file: str) -> Sequence[bytes]:
     expected = f"lines of `{_SECRET_PREFIX}` and at least {_LEAST_SECRET_BYTES} bytes in base64"
     try:
         lines = Path(file).expanduser().read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise InvalidSetting(where, expected=expected, found=f"`{file}`: {reason}") from None
+    except OSError as error:
+        raise InvalidSetting(where, expected=expected, found=f"`{file}`: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidSetting(where, expected=expected, found=f"`{file}`, which is not UTF-8") from None
     secrets = []
     for number, line in enumerate(lines, 1):
         try:
