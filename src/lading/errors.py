@@ -10,7 +10,6 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     │   ├── InvalidName             a model or tag name outside the grammar
     │   ├── InvalidSetting          a flag, variable or file with an impossible value
     │   ├── KeyInvalid              a file that holds no key of a kind that signs here
-    │   ├── TrustPolicyInvalid      a trust policy that says something other than such a file can
     │   └── ExtraMissing            a part of lading that is not installed here
     ├── BundleError               a bundle that breaks a rule of FORMAT.md
     │   ├── ManifestInvalid         bundle.json is not the JSON that the format describes
@@ -218,10 +217,6 @@ class InvalidSetting(UsageError):
 
 class KeyInvalid(UsageError):
     """A file that holds no key of a kind that signs or verifies here, or that cannot be read as one."""
-
-
-class TrustPolicyInvalid(UsageError):
-    """A trust policy that says something other than such a file can."""
 
 
 class ExtraMissing(UsageError):

@@ -9,7 +9,9 @@ import hashlib
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from lading.errors import AttachmentTooLarge, InvalidReference
+import msgspec
+
+from lading.errors import AttachmentTooLarge, AttestationInvalid, InvalidReference, mid_sentence
 from lading.ref import is_digest
 from lading.registry.records import Attachment, AttachmentKind
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 16 * 2**20
 """The longest text that is stored: a row is read as a whole, by every server that loads the bundle."""
+
+
+ENVELOPE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+"""The media type of attestations."""
 
 
 class Attachments:
@@ -46,6 +52,18 @@ class Attachments:
     def remove(self, attachment: Attachment) -> bool:
         """Remove an attachment; return whether it existed."""
         return self._rows.remove(attachment.digest, attachment.kind, attachment.id)
+
+
+def json_object(text: str) -> str:
+    """Return a text that is a JSON object; raises `AttestationInvalid` for anything else."""
+    if len(text) > MAX_BODY_BYTES:
+        raise AttachmentTooLarge("attestation", expected=f"at most {MAX_BODY_BYTES:,} bytes", found="more")
+    try:
+        msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        actual = f"another form: {mid_sentence(str(error))}"
+        raise AttestationInvalid("attestation", expected="a JSON object", found=actual) from None
+    return text
 
 
 def make_attachment(
