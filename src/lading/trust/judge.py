@@ -166,15 +166,21 @@ def _missing(needs: _Needs, valid: Sequence[tuple[str, Attestation]]) -> str:
         for role in needs.roles
     }
     if assignment(holders) is None:
-        words = " and ".join(
-            f"a {_title(STATEMENT_OF[role])} by a key that is `{role}`" for role in needs.roles
-        )
-        return f"{words}, from different keys" if len(needs.roles) > 1 else words
+        # Where every role has somebody, one person has two of them: then all are named.
+        lacking = [role for role in needs.roles if not holders[role]] or list(needs.roles)
+        words = " and ".join(_by_role(role) for role in lacking)
+        return f"{words}, from different keys" if len(lacking) > 1 else words
     signers = {name for name, each in valid if each.statement.predicate_type in STATEMENT_OF.values()}
     if len(signers) < needs.signers:
         return "a signature" if needs.signers == 1 else f"signatures by {needs.signers} different keys"
     stated = {each.statement.predicate_type for _, each in valid}
     return " and ".join(f"`{_title(uri)}` attested" for uri in needs.attested if uri not in stated)
+
+
+def _by_role(role: Role) -> str:
+    title = _title(STATEMENT_OF[role])
+    article = "an" if title[0] in "aeiou" else "a"
+    return f"{article} {title} by a key that is `{role}`"
 
 
 def _title(uri: str) -> str:
