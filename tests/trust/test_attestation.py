@@ -139,7 +139,10 @@ def replaced(key: str, value: object):
     [
         (replaced("_type", "https://in-toto.io/Statement/v0.1"), "expected a statement of type"),
         (replaced("subject", []), "expected 1 to 1000 subjects, found 0"),
-        (replaced("subject", [{"digest": {"sha256": "0" * 64}}]), "a subject that is the digest of its files"),
+        (
+            replaced("subject", [{"digest": {"sha256": "0" * 64}}]),
+            "a subject that is the digest of its files",
+        ),
         (replaced("predicate.serialization", {"method": "shards"}), "expected the sha256 of whole files"),
         (replaced("predicate.resources", []), "a subject that is the digest of its files"),
         (replaced("predicate.lading.bundle", "sha256:" + "0" * 64), "to name what the statement is about"),

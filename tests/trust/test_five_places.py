@@ -1,4 +1,4 @@
-"""Everything that must not count, at every place where a bundle is let in: each refused with its own sentence."""
+"""What must not count, at every place where a bundle is let in: each refused with its own sentence."""
 
 from __future__ import annotations
 
@@ -153,9 +153,7 @@ def command(*words: object) -> str:
 
 def push(at: Prepared) -> str:
     elsewhere = at.folder / "elsewhere"
-    refused = command(
-        "push", at.bundle.path, "--registry", elsewhere, "--trust-policy", at.policy
-    )
+    refused = command("push", at.bundle.path, "--registry", elsewhere, "--trust-policy", at.policy)
     with Registry.open(str(elsewhere)) as registry:
         assert registry.models() == []
         assert list(registry.store.blobs()) == []

@@ -7,7 +7,13 @@ import time
 import msgspec
 import pytest
 
-from lading.errors import AttestationExpired, AttestationInvalid, PolicyNotMet, PredicateUnknown, SignerUnknown
+from lading.errors import (
+    AttestationExpired,
+    AttestationInvalid,
+    PolicyNotMet,
+    PredicateUnknown,
+    SignerUnknown,
+)
 from lading.evidence import Check, Evidence
 from lading.trust.judge import judge
 from lading.trust.policy import TrustPolicy
@@ -81,7 +87,7 @@ def test_nothing_need_be_signed_where_none_is_asked_for(judged):
 def test_two_people_are_two_keys_each_in_its_role(judged, bundle):
     packed, approved = signature(bundle), statement(bundle)
     assert judged(TWO, packed, approved) == ("ann", "ci")
-    with pytest.raises(PolicyNotMet, match=r"expected an approval by a key that is `approver`, found signature"):
+    with pytest.raises(PolicyNotMet, match="expected an approval by a key that is `approver`, found"):
         judged(TWO, packed)
     with pytest.raises(PolicyNotMet, match=r"expected a signature by a key that is `packer`, found approval"):
         judged(TWO, approved)
@@ -99,7 +105,7 @@ def test_what_somebody_states_without_the_role_for_it_does_not_count(judged, bun
 
 def test_a_number_of_signers_is_one_of_different_keys(judged, bundle):
     rules = '[[model]]\nnames = ["*"]\nsigners = 2'
-    with pytest.raises(PolicyNotMet, match="expected signatures by 2 different keys, found signature by `ci`"):
+    with pytest.raises(PolicyNotMet, match="expected signatures by 2 different keys, found signature"):
         judged(rules, signature(bundle), signature(bundle, days_ago=1))
     assert judged(rules, signature(bundle), signature(bundle, "ann")) == ("ann", "ci")
 
@@ -157,7 +163,7 @@ def test_what_a_bundle_runs_of_its_own_must_be_allowed_however_well_it_is_signed
 def test_a_statement_that_is_too_old_does_not_count(judged, bundle):
     rules = '[[model]]\nnames = ["*"]\nmax_age_days = 30'
     assert judged(rules, signature(bundle, days_ago=29)) == ("ci",)
-    with pytest.raises(AttestationExpired, match=r"expected one of the last 30 days, found one of 31\.0 days ago"):
+    with pytest.raises(AttestationExpired, match=r"one of the last 30 days, found one of 31\.0 days ago"):
         judged(rules, signature(bundle, days_ago=31))
     values = msgspec.json.decode(payload(bundle))
     del values["predicate"]["lading"]
@@ -179,7 +185,7 @@ def test_a_predicate_that_nobody_has_named_does_not_count(judged, bundle):
         judged('[[model]]\nnames = ["*"]', own)
     rules = '[[model]]\nnames = ["*"]\nattested = ["https://example.com/bias/v1"]'
     assert judged(rules, own, signature(bundle)) == ("ci",)
-    with pytest.raises(PolicyNotMet, match="expected `https://example.com/bias/v1` attested"):
+    with pytest.raises(PolicyNotMet, match=r"expected `https://example\.com/bias/v1` attested"):
         judged(rules, signature(bundle))
     with pytest.raises(PolicyNotMet, match="expected a signature"):
         judged(rules, own)

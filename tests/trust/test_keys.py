@@ -21,7 +21,7 @@ def test_what_a_key_signs_its_public_half_verifies_and_no_other_does(tmp_path, k
     public = new_key(kind, tmp_path / "a.pem")
     other = new_key(kind, tmp_path / "b.pem")
     signature = read_private_key(tmp_path / "a.pem").sign(b"message")
-    assert read_public_key(tmp_path / "a.pub") == public or public.id == read_public_key(tmp_path / "a.pub").id
+    assert read_public_key(tmp_path / "a.pub").id == public.id
     assert public.verifies(b"message", signature)
     assert not public.verifies(b"massage", signature)
     assert not other.verifies(b"message", signature)
@@ -75,7 +75,7 @@ def public(tmp_path):
 def test_a_key_of_another_kind_is_refused(tmp_path, key, words):
     path = tmp_path / "other.pub"
     path.write_bytes(key().public_key().public_bytes(PEM, SPKI))
-    with pytest.raises(KeyInvalid, match="expected an Ed25519 key, or an ECDSA key over P-256 or P-384") as caught:
+    with pytest.raises(KeyInvalid, match="expected an Ed25519 key, or an ECDSA key") as caught:
         read_public_key(path)
     assert words in caught.value.message
 

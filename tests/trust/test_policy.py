@@ -25,7 +25,8 @@ def test_what_a_rule_leaves_out_is_the_careful_choice(tmp_path):
 def test_all_of_a_rule_is_read(tmp_path):
     text = (
         '[[model]]\nnames = ["fraud", "credit-*"]\nkeys = ["ci", "ann"]\nsigners = 2\nroles = ["packer", '
-        '"approver"]\nallow = "code"\nattested = ["evidence", "https://example.com/bias/v1"]\nmax_age_days = 0.5\n'
+        '"approver"]\nallow = "code"\nattested = ["evidence", "https://example.com/bias/v1"]\n'
+        "max_age_days = 0.5\n"
     )
     (rule,) = read(tmp_path, text).rules
     assert (rule.names, rule.signers, rule.roles) == (("fraud", "credit-*"), 2, ("packer", "approver"))
@@ -56,7 +57,11 @@ def test_the_digest_of_a_policy_covers_its_keys(tmp_path):
     [
         ('[[model]]\nnames = ["*"]\nsigner = 2', "found `signer`", "did you mean `signers`?"),
         ('[[modle]]\nnames = ["*"]', "expected `key`, `model`, found `modle`", "did you mean `model`?"),
-        ('[[model]]\nnames = ["*"]\nkeys = ["cii"]', "expected `ci`, `ann`, found `cii`", "did you mean `ci`?"),
+        (
+            '[[model]]\nnames = ["*"]\nkeys = ["cii"]',
+            "`ci`, `ann`, found `cii`",
+            "did you mean `ci`?",
+        ),
         ('[[model]]\nnames = ["*"]\nroles = ["paker"]', "found `paker`", "did you mean `packer`?"),
         ('[[model]]\nnames = ["*"]\nattested = ["evidense"]', "found `evidense`", "did you mean `evidence`?"),
         ('[[model]]\nnames = ["*"]\nallow = "all"', "expected `none`, `code` or `pickle`, found `all`", None),
@@ -78,7 +83,7 @@ def test_the_digest_of_a_policy_covers_its_keys(tmp_path):
     ],
 )
 def test_a_slip_is_refused_by_its_place(tmp_path, rules, words, hint):
-    path = policy_file(tmp_path, "#" if not rules else rules)
+    path = policy_file(tmp_path, rules or "#")
     with pytest.raises(InvalidSetting) as caught:
         TrustPolicy.read(path)
     assert words in caught.value.message

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("lading.inventory")
 
 TURN_S = 2.0
+_LEASE, _LEASE_S = "policy-history", 15.0
 _MOST_EVENTS = 200
 """How many of the last events are searched for the one that names the policy already."""
 
@@ -34,9 +35,9 @@ def record_policies(registry_url: str, status: Status, stop: threading.Event) ->
     failure = ""
     with Registry.open(registry_url, at_once=False) as registry:
         while not stop.is_set():
-            if status.is_leader:
+            if status.is_leader and gate.changes:
                 try:
-                    _write_changes(registry, status, gate)
+                    _write_alone(registry, status, gate)
                 except RegistryReadOnly:
                     return
                 except LadingError as error:
@@ -45,6 +46,16 @@ def record_policies(registry_url: str, status: Status, stop: threading.Event) ->
                         failure = error.message
                         log.warning("the trust policy is not in the history yet: %s", error.message)
             stop.wait(TURN_S)
+
+
+def _write_alone(registry: Registry, status: Status, gate: LoadGate) -> None:
+    """Write the changes while no other server does: two that looked together would both write."""
+    if not registry.fleet.lease(_LEASE, status.replica, _LEASE_S):
+        return
+    try:
+        _write_changes(registry, status, gate)
+    finally:
+        registry.fleet.release_lease(_LEASE, status.replica)
 
 
 def _write_changes(registry: Registry, status: Status, gate: LoadGate) -> None:

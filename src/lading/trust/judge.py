@@ -160,7 +160,7 @@ def _check_predicate(rule: Rule, statement: Statement, digest: str, where: str) 
 
 
 def _missing(needs: _Needs, valid: Sequence[tuple[str, Attestation]]) -> str:
-    """Return in words what the policy asks for and nobody has stated; empty if all is there."""
+    """Return in words what the policy asks for and nobody has stated; empty if nothing is missing."""
     holders = {
         role: {name for name, each in valid if each.statement.predicate_type == STATEMENT_OF[role]}
         for role in needs.roles

@@ -163,8 +163,8 @@ def public_path(path: Path) -> Path:
 def key_file(path: Path) -> Path:
     """Return the file of a key, links followed within its own folder. Raises `KeyInvalid` for others.
 
-    A link out of the folder would let whoever may write there choose the key. Kubernetes mounts its secrets
-    as links within one folder, which are followed.
+    A link out of the folder would let anyone who may write there choose the key. Kubernetes mounts secrets as
+    links within one folder, which are followed.
     """
     try:
         target = path.resolve(strict=True)

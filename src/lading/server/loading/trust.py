@@ -1,7 +1,7 @@
-"""The trust policy of a server: whom it lets in, and what becomes of that when the policy changes.
+"""The trust policy of a server: what it lets in, and what happens when the policy changes.
 
 A version that was refused is tried again when the policy is another one, or somebody has attested more. One
-that is loaded goes on answering: taking it away is for people, who are told by log, metrics and inventory.
+that is loaded goes on answering: ending that is for people, who read of it in log, metrics and inventory.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def load_gate(policy: str, *, speaks: bool = True) -> LoadGate | None:
     gate = open_gate(policy)
     if gate is None:
         if speaks:
-            log.info("no trust policy: any bundle is let in, whoever packed it (`--trust-policy FILE`)")
+            log.info("no trust policy: any bundle is let in, whatever its packer (`--trust-policy FILE`)")
         return None
     if speaks:
         log.info("trust policy `%s`, %s", gate.path, gate.digest)

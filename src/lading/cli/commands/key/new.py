@@ -31,7 +31,7 @@ from lading.cli.ui.parameters import FILE, json_option
 def new(path: Path, kind: str, passphrase_file: Path | None, as_json: bool) -> None:
     """Write a private key to FILE.pem, which only you can read, and its public half to FILE.pub.
 
-    Whoever has the private key can sign as you: it belongs on the one machine that signs, and the public half
+    Anyone who has the private key can sign as you: it belongs on the machine that signs, and the public half
     on those that verify. Nothing is overwritten.
     """
     from lading.trust.keys import new_key, public_path

@@ -73,4 +73,12 @@ def _is(digest: str, kind: str, id: str) -> Any:
 
 
 def _attachment(row: Any) -> Attachment:
-    return Attachment(**row._mapping)  # noqa: SLF001 - SQLAlchemy's documented name
+    return Attachment(
+        digest=row.digest,
+        kind=row.kind,
+        id=row.id,
+        added_at=row.added_at,
+        actor=row.actor,
+        media_type=row.media_type,
+        body=getattr(row, "body", ""),
+    )
