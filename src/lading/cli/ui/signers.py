@@ -39,6 +39,7 @@ def _signature(path: Path, texts: Sequence[str], manifest: Manifest, digest: str
 
     key = read_public_key(path)
     refused: list[LadingError] = []
+    stated: list[str] = []
     for text in texts:
         try:
             attestation = verify(text, [key], digest, manifest)
@@ -46,12 +47,13 @@ def _signature(path: Path, texts: Sequence[str], manifest: Manifest, digest: str
             refused.append(error)
             continue
         if attestation.statement.predicate_type == SIGNATURE:
-            stated = attestation_json(text)
-            at = f" on {stated['signed_at']}" if stated["signed_at"] else ""
+            values = attestation_json(text)
+            at = f" on {values['signed_at']}" if values["signed_at"] else ""
             line = f"signed by `{path}` ({key.kind} key {key.short_id}…){at}"
-            return Signed(line, {"key_file": str(path), **stated})
+            return Signed(line, {"key_file": str(path), **values})
+        stated.append(attestation.statement.title)
     where = f"`{title}`"
-    if len(refused) == 1:
+    if len(refused) == 1 and not stated:
         # With several, most are other people's, who signed it rightly with keys of their own.
         (only,) = refused
         raise type(only)(f"{where}, {only.where}", expected=only.expected, found=only.found, hint=only.hint)
@@ -59,6 +61,6 @@ def _signature(path: Path, texts: Sequence[str], manifest: Manifest, digest: str
     raise PolicyNotMet(
         where,
         expected=f"a signature by the key {key.short_id}… in `{path}`",
-        found=f"none among {len(texts)}" if texts else "none",
+        found=f"its {', '.join(stated)}" if stated else f"none among {len(texts)}" if texts else "none",
         hint=reasons or f"`lading sign {title} --key KEY.pem` makes one",
     )

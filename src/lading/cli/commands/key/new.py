@@ -43,6 +43,6 @@ def new(path: Path, kind: str, passphrase_file: Path | None, as_json: bool) -> N
     beside = public_path(path)
     if as_json:
         printing.as_json({"private": str(path), "public": str(beside), **key_json(public)})
-        return
-    printing.fields([("private", str(path)), ("public", str(beside)), *key_fields(public)])
+    else:
+        printing.fields([("private", str(path)), ("public", str(beside)), *key_fields(public)])
     printing.info(f"next: lading sign DIR --key {path}, and name `{beside}` in a trust policy")
