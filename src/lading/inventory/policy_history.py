@@ -7,6 +7,7 @@ with one policy, the first writes it.
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 from typing import TYPE_CHECKING
 
@@ -49,13 +50,15 @@ def record_policies(registry_url: str, status: Status, stop: threading.Event) ->
 
 
 def _write_alone(registry: Registry, status: Status, gate: LoadGate) -> None:
-    """Write the changes while no other server does: two that looked together would both write."""
-    if not registry.fleet.lease(_LEASE, status.replica, _LEASE_S):
+    """Write the changes while no other process does: two that looked together would both write."""
+    # Not the server's id alone, which its workers share.
+    holder = f"{status.replica}-{secrets.token_hex(4)}"
+    if not registry.fleet.lease(_LEASE, holder, _LEASE_S):
         return
     try:
         _write_changes(registry, status, gate)
     finally:
-        registry.fleet.release_lease(_LEASE, status.replica)
+        registry.fleet.release_lease(_LEASE, holder)
 
 
 def _write_changes(registry: Registry, status: Status, gate: LoadGate) -> None:
