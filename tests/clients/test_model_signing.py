@@ -70,8 +70,8 @@ def test_our_envelopes_are_dsse_for_others(tmp_path, in_environment, kind):
         texts.append(statement(bundle, name="ci"))
     lines = tmp_path / "envelopes"
     lines.write_text("".join(f"{dsse_of(text, 'it').decode()}\n" for text in texts))
-    shown = in_environment(
+    stated = in_environment(
         "model_signing", "model_signing_client.py", str(lines), str(public_file("ci", kind))
     )
-    assert len(shown.splitlines()) == len(texts)
-    assert ("sigstore" in shown) == (kind == "p256")
+    assert len(stated.splitlines()) == len(texts)
+    assert ("sigstore" in stated) == (kind == "p256")

@@ -136,7 +136,7 @@ def test_the_remains_of_a_killed_pull_in_the_folder_of_bundles_are_not_served(tm
 
 @pytest.mark.parametrize(
     ("refs", "has_registry", "count"),
-    [((), False, 4), ((Ref("iris"),), False, 3), ((Path("iris"),), True, 3), ((Path("iris"),), False, 0)],
+    [((), False, 5), ((Ref("iris"),), False, 4), ((Path("iris"),), True, 4), ((Path("iris"),), False, 0)],
 )
 def test_only_a_server_that_follows_drives_rollouts_and_only_one_with_a_registry_reports_to_it(
     refs, has_registry, count

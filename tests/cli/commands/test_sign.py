@@ -46,8 +46,8 @@ def test_a_signed_folder_is_verified_by_its_key_and_by_no_other(lading, bundle, 
     code, _, err = lading("verify", bundle.path, "--signed-by", "ci.pub", "--signatures-only")
     assert code == 0
     assert err.startswith("signed by `ci.pub` (p256 key ")
-    shown = json.loads(lading("inspect", bundle.path, "--json")[1])["attestations"]
-    assert [(each["actor"], each["reason"], each["digests"]) for each in shown] == [
+    stated = json.loads(lading("inspect", bundle.path, "--json")[1])["attestations"]
+    assert [(each["actor"], each["reason"], each["digests"]) for each in stated] == [
         ("ann", "nightly", [bundle.digest])
     ]
     assert "attested" in lading("inspect", bundle.path)[1]
@@ -87,8 +87,8 @@ def test_a_version_is_signed_in_its_registry(lading, filled, opened):
     listed = json.loads(lading("list", "iris", "--json")[1])["versions"]
     assert [version["signed_by"] for version in listed] == [[], [key.id]]
     assert key.id[:8] in lading("list")[1]
-    shown = json.loads(lading("show", "iris:2", "--json")[1])["attestations"]
-    assert [(each["key"], each["predicate"]) for each in shown] == [
+    stated = json.loads(lading("show", "iris:2", "--json")[1])["attestations"]
+    assert [(each["key"], each["predicate"]) for each in stated] == [
         (key.id, "https://model_signing/signature/v1.0")
     ]
     assert f"key {key.short_id}" in lading("show", "iris:2")[1]

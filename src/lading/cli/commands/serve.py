@@ -231,9 +231,9 @@ def hub_beside(
     with listen(settings.hub_host, settings.hub_port, "`--hub-port`") as listener:
         words = command(listener, settings.hub_host, settings.log_level, settings.log_format)
         # A registry's address may have a password, which the list of processes would show.
-        environ = {**os.environ, "LADING_REGISTRY": url}
-        if settings.trust_policy:
-            environ["LADING_TRUST_POLICY"] = settings.trust_policy  # People release there.
+        # People release there, too.
+        policy = {"LADING_TRUST_POLICY": settings.trust_policy} if settings.trust_policy else {}
+        environ = {**os.environ, "LADING_REGISTRY": url, **policy}
         yield (KeptProcess("the hub", words, pass_fds=[listener.fileno()], environ=environ),)
 
 
