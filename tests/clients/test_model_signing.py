@@ -10,8 +10,8 @@ import pytest
 
 from lading.bundle import Bundle
 from lading.errors import SubjectMismatch
+from lading.registry.attachments import dsse_envelope
 from lading.trust.attestation import verify
-from lading.trust.envelope import dsse_of
 from lading.trust.keys import KINDS
 from support.bundles import linear_bundle
 from support.python_bundles import python_bundle
@@ -69,7 +69,7 @@ def test_our_envelopes_are_dsse_for_others(tmp_path, in_environment, kind):
     if kind == "p256":
         texts.append(statement(bundle, name="ci"))
     lines = tmp_path / "envelopes"
-    lines.write_text("".join(f"{dsse_of(text, 'it').decode()}\n" for text in texts))
+    lines.write_text("".join(f"{dsse_envelope(text).decode()}\n" for text in texts))
     stated = in_environment(
         "model_signing", "model_signing_client.py", str(lines), str(public_file("ci", kind))
     )

@@ -113,3 +113,33 @@ def test_a_registry_without_a_policy_asks_nobody(bundle, url, monkeypatch):
         registry.push(bundle)
         assert registry.admission.gate is None
     assert ("lading.trust.gate" in sys.modules) is before
+
+
+@pytest.mark.slow
+def test_a_store_in_an_oci_registry_has_the_attestations_where_cosign_looks(bundle, url, oci_url):
+    from lading.oci import Repository
+    from lading.oci.referrers import attached
+    from lading.registry.attachments import dsse_envelope
+    from lading.registry.urls import oci_repository
+
+    repository = Repository(*oci_repository(oci_url))
+
+    def beside_the_artifact(tag: str) -> list[bytes]:
+        return [item.data for item in attached(repository, repository.manifest(tag).digest, "att")]
+
+    add_beside(bundle.path, [signature(bundle)])
+    with Registry.open(url, store=oci_url) as registry:
+        version = registry.push(bundle)
+        signed = [dsse_envelope(text) for text in read_beside(bundle.path)]
+        assert beside_the_artifact("iris-1") == signed
+        approved = statement(bundle)
+        registry.attest(bundle.digest, approved, version=version)
+        assert beside_the_artifact("iris-1") == [*signed, dsse_envelope(approved)]
+        # Pushed again, the artifact is another one, and what was attached to the old one is gone.
+        registry.push(bundle)
+        assert beside_the_artifact("iris-1") == [*signed, dsse_envelope(approved)]
+        assert len([tag for tag in repository.tags() if tag.endswith(".att")]) == 1
+        registry.remove("iris:1")
+        registry.gc(older_than_s=0)
+        assert repository.tags() == []
+    repository.close()

@@ -16,8 +16,9 @@ from lading.errors import (
     SubjectMismatch,
     UsageError,
 )
+from lading.registry.attachments import dsse_envelope
 from lading.trust.attestation import attestation_id, peek, verify
-from lading.trust.envelope import MAX_BYTES, dsse_of, signed_message
+from lading.trust.envelope import MAX_BYTES, signed_message
 from lading.trust.keys import KINDS
 from lading.trust.statement import APPROVAL, EVIDENCE, SIGNATURE, predicate_uri, read_statement
 from support.bundles import linear_bundle
@@ -66,7 +67,7 @@ def test_what_is_signed_is_the_encoding_of_dsse(bundle):
 
 
 def test_a_bare_envelope_is_read_as_well(bundle):
-    bare = dsse_of(signature(bundle), "it").decode()
+    bare = dsse_envelope(signature(bundle)).decode()
     assert set(msgspec.json.decode(bare)) == {"payload", "payloadType", "signatures"}
     assert checked(bare, bundle).statement.predicate_type == SIGNATURE
 

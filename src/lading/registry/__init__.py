@@ -22,7 +22,7 @@ from lading.blobs.progress import OnProgress, report_reads, report_writes
 from lading.clock import iso_time
 from lading.errors import BlobNotFound, BundleError, RegistryUnavailable, UsageError
 from lading.registry.admission import Admission
-from lading.registry.attachments import ENVELOPE_TYPE, Attachments, json_object
+from lading.registry.attachments import ENVELOPE_TYPE, Attachments, envelopes, json_object
 from lading.registry.beside import add_beside, read_beside
 from lading.registry.cache import BundleCache, with_hint
 from lading.registry.fleet import Fleet
@@ -209,16 +209,22 @@ class Registry:
             self.attest(bundle.digest, text)
         version = self.catalog.versions.add(new, tags, lambda: None if self.store.has(blob.digest) else put())
         self.store.label(version)
+        # Labelled, the artifact of a store in an OCI registry is another one, without what referred to it.
+        self.store.attach(version, envelopes(self.attachments, version.digest))
         return version
 
-    def attest(self, digest: str, text: str, *, by: str | None = None) -> None:
+    def attest(
+        self, digest: str, text: str, *, by: str | None = None, version: ModelVersion | None = None
+    ) -> None:
         """Keep an attestation of a bundle, pushed or not; what it is worth is judged where it is needed.
 
-        Raises `AttachmentTooLarge`, and `AttestationInvalid` for what is no JSON object.
+        With its `version`, a store in an OCI registry has it as well. Raises `AttachmentTooLarge`, and
+        `AttestationInvalid` for what is no JSON object.
         """
-        self.attachments.add(
-            digest, "attestation", json_object(text), media_type=ENVELOPE_TYPE, actor=actor(by) or ""
-        )
+        body = json_object(text)
+        self.attachments.add(digest, "attestation", body, media_type=ENVELOPE_TYPE, actor=actor(by) or "")
+        if version is not None:
+            self.store.attach(version, envelopes(self.attachments, digest))
 
     def resolve(self, ref: Ref | str) -> ModelVersion:
         """Return the version that `ref` means; a bare name means the tag `live`, else the highest version.

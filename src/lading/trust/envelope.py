@@ -16,7 +16,6 @@ from lading.errors import AttachmentTooLarge, AttestationInvalid, mid_sentence
 from lading.trust.keys import PrivateKey
 
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
-DSSE_TYPE = "application/vnd.dsse.envelope.v1+json"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 MAX_BYTES = 16 * 2**20
 
@@ -111,14 +110,6 @@ def read_envelope(text: str, where: str) -> Envelope:
     signature = dsse.signatures[0]
     payload = _decoded(dsse.payload, f"`payload` of {where}")
     return Envelope(payload, _decoded(signature.sig, f"`sig` of {where}"), hint or signature.keyid or "")
-
-
-def dsse_of(text: str, where: str) -> bytes:
-    """Return the DSSE envelope alone as JSON, which is what cosign stores. Raises `AttestationInvalid`."""
-    dsse, _ = _dsse(text, where)
-    signatures = [{"keyid": each.keyid or "", "sig": each.sig} for each in dsse.signatures]
-    values = {"payloadType": dsse.payload_type, "payload": dsse.payload, "signatures": signatures}
-    return msgspec.json.encode(values)
 
 
 def _dsse(text: str, where: str) -> tuple[Dsse, str]:

@@ -66,8 +66,9 @@ def keep(bundle: Ref | Path, digest: str, texts: Sequence[str], registry: str | 
 
         return str(add_beside(bundle, texts))
     with open_registry(registry) as opened:
+        version = opened.resolve(Ref(bundle.name, digest=digest))
         for text in texts:
-            opened.attest(digest, text, by=actor)
+            opened.attest(digest, text, by=actor, version=version)
         return opened.where
 
 
