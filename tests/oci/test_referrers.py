@@ -9,7 +9,7 @@ import pytest
 
 from lading.errors import RegistryUnavailable
 from lading.oci import INDEX, MANIFEST, Repository
-from lading.oci.referrers import DSSE, Attached, attach, attached, attestation, cosign_tag, detach
+from lading.oci.referrers import Attached, attach, attached, attestation, cosign_tag, detach
 from lading.registry.urls import oci_repository
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -50,12 +50,14 @@ def attach(repository: Repository, subject: Document, suffix: Suffix, items: Seq
     tag = cosign_tag(subject.digest, suffix)
     old = repository.manifest(tag)
     layers = _layers(repository, old, tag) if old is not None else []
-    known = {layer["digest"] for layer in layers}
+    # One text signed by two people is one blob with two signatures beside it.
+    known = {_identity(layer["digest"], layer.get("annotations") or {}) for layer in layers}
     for item in items:
-        if digest_of(item.data) in known:
+        digest = digest_of(item.data)
+        if _identity(digest, item.annotations) in known:
             continue
-        digest = repository.put_blob(item.data)
-        known.add(digest)
+        repository.put_blob(item.data)
+        known.add(_identity(digest, item.annotations))
         layers.append(
             {
                 "mediaType": _ARTIFACT_TYPES[suffix],
@@ -114,6 +116,10 @@ def detach(repository: Repository, digest: str) -> None:
 def cosign_tag(digest: str, suffix: Suffix) -> str:
     """Return the tag under which cosign looks for what is attached to a manifest."""
     return f"{digest.replace(':', '-')}.{suffix}"
+
+
+def _identity(digest: str, annotations: Mapping[str, str]) -> tuple[str, str]:
+    return digest, annotations.get(SIGNATURE_KEY, "")
 
 
 def _layers(repository: Repository, document: Document, tag: str) -> list[dict[str, Any]]:

@@ -72,9 +72,32 @@ def build(
         with printing.progress_bar(f"building {to}") as on_progress:
             reporting = with_progress(target, on_progress)
             built = build_image(source, layers, reporting, platforms=platforms, wheels=options["wheels"])
+        _carry(to, [text for each in bundles for text in _attested(each, options["registry"])])
     seconds = round(time.monotonic() - began, 3)
     names = ", ".join(f"`{entry.name}`" for entry in built.bundles)
     print_built(built, seconds, f"{names} on `{base}`", as_json=options["as_json"])
+
+
+def _attested(bundle: Ref | Path, registry: str | None) -> list[str]:
+    if isinstance(bundle, Path):
+        from lading.registry.beside import read_beside
+
+        return read_beside(bundle)
+    with open_registry(registry) as opened:
+        digest = opened.resolve(bundle).digest
+        return [row.body for row in opened.attachments.of(digest, "attestation")]
+
+
+def _carry(to: str, texts: list[str]) -> None:
+    """Attach what was attested about the bundles to the image, if it is in a registry."""
+    if not texts or to.startswith(("oci:", "docker-archive:")):
+        return
+    from lading.image.references import remote_image
+    from lading.image.signing import carry_attestations
+
+    named = remote_image(to)
+    with contextlib.closing(named.repository):
+        carry_attestations(named, texts)
 
 
 def _layer(
