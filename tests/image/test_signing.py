@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import subprocess
+import tarfile
 from contextlib import closing
 
 import pytest
 
+from lading.bundle import Bundle
 from lading.cli import main
 from lading.errors import KeyInvalid
-from lading.image.references import remote_image
+from lading.image.build import build
+from lading.image.bundle_layers import from_bundle
+from lading.image.inspect import inspect
+from lading.image.references import open_source, open_target, remote_image
 from lading.image.signing import IMAGE_PREDICATE, sign_image
 from lading.oci.referrers import SIGNATURE_KEY, attached
-from lading.registry.beside import add_beside
+from lading.registry.beside import add_beside, read_beside
+from lading.registry.gate import admit_folder
 from lading.trust.attestation import verify
 from support.built_images import build_image
 from support.bundles import linear_bundle
 from support.images import tiny_base
-from support.signing import author, key_of, private_file, public_file, signature
+from support.signing import author, key_of, policy_file, private_file, public_file, signature
 
 pytestmark = pytest.mark.slow
 
@@ -85,3 +92,26 @@ def test_a_built_image_carries_what_was_attested_about_its_bundles(oci_server, t
         assert verify(carried.data.decode(), [key_of("ci").public], bundle.digest, bundle.manifest)
         assert own.annotations["predicateType"] == IMAGE_PREDICATE
     assert hashlib.sha256(carried.data).hexdigest() != hashlib.sha256(own.data).hexdigest()
+
+
+def test_a_server_in_the_image_finds_what_was_attested_beside_its_bundle(oci_server, tmp_path):
+    bundle = linear_bundle(tmp_path / "iris-0.bundle")
+    base = open_source(tiny_base(tmp_path / "base"))
+    unsigned = build(base, [from_bundle(bundle)], open_target(f"oci:{tmp_path / 'out'}:plain"))
+    add_beside(bundle.path, [signature(bundle)])
+    signed = build(base, [from_bundle(bundle)], open_target(f"oci:{tmp_path / 'out'}:signed"))
+    assert signed.digest != unsigned.digest
+    again = build(base, [from_bundle(bundle)], open_target(f"oci:{tmp_path / 'out'}:again"))
+    assert again.digest == signed.digest
+    image = open_source(f"oci:{tmp_path / 'out'}:signed")
+    (platform,) = inspect(image).platforms
+    assert [layer.what for layer in platform.layers][-1] == "attestations of the bundles"
+    *_, bundle_layer, last = json.loads(image.root().data)["layers"]
+    assert bundle_layer["digest"] == from_bundle(bundle).entry.blob
+    for layer in (bundle_layer, last):
+        with image.open(layer["digest"]) as file, tarfile.open(fileobj=io.BytesIO(file.read())) as archive:
+            archive.extractall(tmp_path / "root", filter="data")
+    folder = tmp_path / "root" / "lading" / "bundles" / "iris"
+    assert read_beside(folder) == read_beside(bundle.path)
+    policy = str(policy_file(tmp_path))
+    assert admit_folder("load", Bundle.open(folder), policy) == ("ci",)

@@ -155,11 +155,14 @@ def attestation_lines(texts: Iterable[str]) -> list[tuple[str, str]]:
 
 def signed_by(registry: Registry, digests: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return by digest the ids of the keys that say to have signed a bundle; nobody has verified it here."""
+    attested = {row.digest for row in registry.attachments.listed(digests) if row.kind == "attestation"}
+    if not attested:
+        return {}
+    # Only now: it needs numpy, which takes as long as all the rest of a list.
     from lading.trust.attestation import peek
     from lading.trust.statement import SIGNATURE
 
     signed: dict[str, tuple[str, ...]] = {}
-    attested = {row.digest for row in registry.attachments.listed(digests) if row.kind == "attestation"}
     for digest in attested:
         keys = []
         for row in registry.attachments.of(digest, "attestation"):

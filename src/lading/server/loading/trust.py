@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -55,7 +55,7 @@ class LoadGate:
         signers = self._gate.check("load", bundle.manifest, bundle.digest, texts)
         self.facts.objections.pop(wanted.key[:2], None)
         if signers:
-            log.info("%s:%d is let in, signed by %s", wanted.name, wanted.version, ", ".join(signers))
+            log.info("%s is let in, signed by %s", _label(wanted), ", ".join(signers))
 
     def reload(self) -> bool:
         """Read the policy again; return whether it is another one now."""
@@ -84,7 +84,7 @@ class LoadGate:
             except TrustError as error:
                 objections[wanted.key[:2]] = error.message
                 log.error(  # noqa: TRY400 - the sentence says it all
-                    "%s:%d goes on, loaded before: %s", wanted.name, wanted.version, error.message
+                    "%s goes on, loaded before: %s", _label(wanted), error.message
                 )
             except LadingError as error:
                 log.warning("cannot look up what is attested about %s: %s", wanted.name, error.message)
@@ -141,5 +141,5 @@ def _turn(gate: LoadGate, manager: Manager, *, asks: bool) -> None:
         manager.reconsider(gate.has_more)
 
 
-Deserves = Callable[["Wanted"], bool]
-"""Returns whether a version that was refused is to be tried again."""
+def _label(wanted: Wanted) -> str:
+    return f"{wanted.name}:{wanted.version}" if wanted.version else wanted.name

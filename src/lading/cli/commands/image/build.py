@@ -58,7 +58,8 @@ def build(
 
     The environment of models in Python is a layer too, which all bundles with the same lock share. It is
     built for the image's Python from the wheels that the lock names; nothing of a bundle or wheel is run.
-    Only what the target lacks is sent. The same base and bundles always give the same digest.
+    Only what the target lacks is sent. What was attested about the bundles goes along, as files beside them
+    in a small layer. The same base, bundles and attestations always give the same digest.
     """
     from lading.image.build import build as build_image
     from lading.image.progress import with_progress
@@ -72,20 +73,10 @@ def build(
         with printing.progress_bar(f"building {to}") as on_progress:
             reporting = with_progress(target, on_progress)
             built = build_image(source, layers, reporting, platforms=platforms, wheels=options["wheels"])
-        _carry(to, [text for each in bundles for text in _attested(each, options["registry"])])
+        _carry(to, [text for layer in layers for text in layer.attested])
     seconds = round(time.monotonic() - began, 3)
     names = ", ".join(f"`{entry.name}`" for entry in built.bundles)
     print_built(built, seconds, f"{names} on `{base}`", as_json=options["as_json"])
-
-
-def _attested(bundle: Ref | Path, registry: str | None) -> list[str]:
-    if isinstance(bundle, Path):
-        from lading.registry.beside import read_beside
-
-        return read_beside(bundle)
-    with open_registry(registry) as opened:
-        digest = opened.resolve(bundle).digest
-        return [row.body for row in opened.attachments.of(digest, "attestation")]
 
 
 def _carry(to: str, texts: list[str]) -> None:
