@@ -57,9 +57,13 @@ class Phrase:
     pattern: re.Pattern[str]
     unless: re.Pattern[str] | None
     write: str
+    letters: tuple[str, ...]
 
-    def find(self, path: str, text: str) -> Iterator[Hit]:
-        """Find the phrase in the text of a file."""
+    def find(self, path: str, text: str, lower: str) -> Iterator[Hit]:
+        """Find the phrase in the text of a file, which is given in lower case as well."""
+        # To look for a few letters takes a fraction of what the pattern takes, and few files have them.
+        if not any(letters in lower for letters in self.letters):
+            return
         for match in self.pattern.finditer(text):
             if self.unless is None or not self._is_excused(match, text):
                 line = text.count("\n", 0, match.start()) + 1
@@ -80,6 +84,21 @@ def _phrase(pattern: str) -> re.Pattern[str]:
     return re.compile(f"{start}(?:{spaced}){end}", re.IGNORECASE)
 
 
+def _letters(pattern: str) -> tuple[str, ...]:
+    """Return words of which a text must have one if the phrase stands in it: one of each alternative."""
+    outside, depth = "", 0
+    for character in pattern:
+        depth += character in "(["
+        outside += "\n" if depth else character
+        depth -= character in ")]"
+    letters = []
+    for alternative in outside.split("|"):
+        # A letter before `?` may be absent.
+        words = re.findall(r"[a-z]+(?![a-z]*[?*{])|[a-z]+(?=[a-z][?*{])", alternative, re.IGNORECASE)
+        letters.append(max(words, key=len, default="").lower())
+    return tuple(letters)
+
+
 @dataclass(frozen=True)
 class Words:
     """The list: phrases, old names by the folder in which they count, and names that no variable has."""
@@ -95,7 +114,10 @@ def read_words() -> Words:
     words = tomllib.loads((ROOT / "scripts" / "words.toml").read_text(encoding="utf-8"))
     phrases = tuple(
         Phrase(
-            _phrase(entry["pattern"]), _phrase(entry["unless"]) if "unless" in entry else None, entry["write"]
+            _phrase(entry["pattern"]),
+            _phrase(entry["unless"]) if "unless" in entry else None,
+            entry["write"],
+            _letters(entry["pattern"]),
         )
         for entry in words["phrases"]
     )
@@ -131,7 +153,8 @@ def _python_names(text: str) -> Iterator[tuple[str, int]]:
 
 def find_variables(path: str, text: str, variables: dict[str, str]) -> Iterator[Hit]:
     """Find variables and parameters with a name of the list in Python code; fields of classes are none."""
-    if variables.keys().isdisjoint(_WORD.findall(text)):
+    # Only a name that is bound counts: by far most files have these words in their sentences alone.
+    if re.search(rf"\b(?:{'|'.join(variables)})\b(?=\s*(?:[:,)\]=]|in\b)|$)", text, re.MULTILINE) is None:
         return
     nodes = list(ast.walk(ast.parse(text)))
     fields = {
@@ -156,7 +179,8 @@ def find_hits(path: str) -> list[Hit]:
     """Find every hit in one file, which is named relative to the root of the repository."""
     words = read_words()
     text = (ROOT / path).read_text(encoding="utf-8")
-    hits = [hit for phrase in words.phrases for hit in phrase.find(path, text)]
+    lower = text.lower()
+    hits = [hit for phrase in words.phrases for hit in phrase.find(path, text, lower)]
     hits += find_names(path, text, words.names)
     if path.endswith(".py"):
         hits += find_variables(path, text, words.variables)

@@ -131,6 +131,7 @@ def test_arrays_lists_objects_and_data_frames_give_the_same(client):
     assert all(answer == answers[0] for answer in answers)
 
 
+@pytest.mark.slow
 def test_named_outputs_are_returned_by_name(client, golden):
     prediction = client.predict(golden.inputs["X"], outputs=["label", "probabilities"])
     assert list(prediction.outputs) == ["label", "probabilities"]
@@ -166,6 +167,7 @@ def test_a_refused_value_comes_with_its_sentence_and_code(client):
     assert (caught.value.status, caught.value.code) == (400, "ValueRefused")
 
 
+@pytest.mark.slow
 def test_an_unknown_model_is_not_found(url):
     with Client(url, model="irsi") as client, pytest.raises(RemoteError) as caught:
         client.predict([[1.0]])
@@ -236,6 +238,7 @@ def test_a_value_that_json_cannot_hold_is_refused_with_its_path(data, sentence):
         plain(data)
 
 
+@pytest.mark.slow
 def test_a_lone_surrogate_is_refused(client):
     with pytest.raises(ValueRefused, match="surrogate"):
         client.predict([["\ud800"]])
@@ -316,12 +319,14 @@ def test_a_password_in_the_address_is_never_shown(free_port):
     assert "secret" not in str(bad.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "http://", "ftp://host", "http://host:port"])
 def test_an_invalid_address_is_refused(url):
     with pytest.raises(InvalidSetting, match="expected `http://host:port`"):
         Client(url)
 
 
+@pytest.mark.slow
 def test_a_digest_is_no_route(url):
     with pytest.raises(UsageError, match="found a digest"):
         Client(url, model="iris@sha256:" + "0" * 64)

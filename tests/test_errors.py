@@ -149,6 +149,7 @@ def test_hints_to_install_an_extra_are_written_in_one_place():
     assert [path.relative_to(source).as_posix() for path in files] == ["errors.py"]
 
 
+@pytest.mark.slow
 def test_pip_is_never_asked_for_another_projects_lading():
     root = Path(errors.__file__).parents[2]
     places = [*(root / "src").rglob("*.py"), *root.glob("*.md"), *(root / "docs").rglob("*.md")]

@@ -132,6 +132,7 @@ def test_any_floats_agree_with_themselves(array):
     assert parity_of(array, array.copy()).holds
 
 
+@pytest.mark.slow
 @given(FLOATS, st.data())
 def test_the_result_is_that_of_numpys_isclose_and_nothing_warns(expected, data):
     actual = data.draw(hnp.arrays(np.float64, expected.shape, elements=st.floats()))

@@ -80,6 +80,7 @@ def test_any_text_is_a_reference_or_refused(text):
             Ref.parse(text)
 
 
+@pytest.mark.slow
 @given(NAMES)
 def test_a_name_of_the_grammar_is_a_name(name):
     assert check_name(name) == name

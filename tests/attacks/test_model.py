@@ -250,6 +250,7 @@ def wrapped(tag, data):
     return bytes([tag]) + bytes([*size, length]) + data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [40, 20_000])
 def test_messages_nested_too_deeply_are_refused(bundle, levels):
     # By hand: the protobuf package neither reads nor builds more than 100 levels.

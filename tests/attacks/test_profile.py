@@ -186,6 +186,7 @@ def test_a_number_that_no_float_holds_is_refused(bundle, profile, number):
     refused(bundle, spoiled, ManifestInvalid, "$.inputs[0].mean")
 
 
+@pytest.mark.slow
 def test_a_profile_above_its_limit_is_refused(bundle):
     refused(bundle, b'{"rows":' + b" " * (16 * 2**20) + b"1}", TooLarge)
 

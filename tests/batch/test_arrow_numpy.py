@@ -29,6 +29,7 @@ def test_nulls_come_as_pyarrow_has_them():
     assert np.isnan(to_numpy(pa.array([1.0, None]))).tolist() == [False, True]
 
 
+@pytest.mark.slow
 def test_pandas_is_not_imported():
     code = """
 import sys

@@ -626,6 +626,7 @@ def models(tmp_path_factory) -> dict[str, Bundle]:
     return {"iris": linear_bundle(folder / "iris"), "kinds": kinds_bundle}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.row}: {case.name}")
 def test_each_row_is_scored_or_set_aside_or_the_run_is_refused(tmp_path, models, case):
     data, out = tmp_path / "data", tmp_path / "out"

@@ -78,6 +78,7 @@ CHOSEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("expression", CHOSEN)
 def test_the_same_rows_are_chosen_of_every_form_of_file(tmp_path, iris, folder, expression):
     numbers = [at for at, row in enumerate(lines()) if CHOSEN[expression](row)]

@@ -44,6 +44,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(JSON)
 def test_canonical_json_is_json_in_exactly_one_form(value):
     data = canonical_json(value)

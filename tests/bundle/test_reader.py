@@ -45,6 +45,7 @@ def test_golden_samples_come_back_as_they_were(bundle):
             assert after[name].tobytes() == before[name].tobytes()
 
 
+@pytest.mark.slow
 def test_reading_imports_no_library_that_could_run_a_model(bundle):
     script = (
         "import sys\nfrom lading.bundle import Bundle\nBundle.open(sys.argv[1]).samples()\n"

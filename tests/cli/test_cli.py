@@ -34,6 +34,7 @@ def test_text_of_every_script_is_printed_in_every_encoding(encoding, tmp_path):
         assert "김철수" in text
 
 
+@pytest.mark.slow
 def test_an_argument_that_is_not_utf_8_is_a_usage_error(tmp_path):
     line = [sys.executable.encode(), b"-m", b"lading", b"list", b"--registry", b"caf\xe9"]
     done = subprocess.run(line, capture_output=True, check=False, cwd=tmp_path)

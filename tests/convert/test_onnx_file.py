@@ -225,6 +225,7 @@ def test_a_model_packs_without_samples(tmp_path):
     assert answers["label"].tolist() == [0]
 
 
+@pytest.mark.slow
 def test_expected_outputs_among_the_samples_are_compared(tmp_path):
     rows = X.astype(np.float32)
     bundle = pack(DATA / "iris_rf.onnx", name="iris", samples=rows, owner=OWNER, to=tmp_path / "first")

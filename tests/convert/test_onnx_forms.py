@@ -50,6 +50,7 @@ def test_a_scalar_input_packs_and_serves(tmp_path, order, samples):
     assert answer.json() == {"prediction": [[3.0] * 8]} or answer.json() == {"prediction": [3.0] * 8}
 
 
+@pytest.mark.slow
 def test_sizes_that_count_other_things_are_no_batch(tmp_path):
     nodes = [node("Gather", ["nodes", "edges"], ["y"])]
     declared = [value("nodes", FLOAT, ["n", 3]), value("edges", INT64, ["e", 2])]
@@ -94,6 +95,7 @@ def test_rows_that_are_shown_to_depend_on_others_are_never_merged(tmp_path):
     assert not bundle.manifest.signature.independent_rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [2, 3, 6, 8, 64])
 def test_an_output_whose_steps_come_before_its_rows_packs(tmp_path, steps):
     # As many steps as rows in a run must not be taken for rows.
@@ -110,6 +112,7 @@ def test_random_answers_are_refused(tmp_path):
         pack_graph(tmp_path, nodes, [value("x", FLOAT, ["n", 4])], [value("y", FLOAT, ["n", 4])])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("axes", "shape"),
     [

@@ -73,6 +73,7 @@ def test_a_model_with_its_tokenizer_needs_the_extra_of_transformers(tmp_path):
     assert "lading-ml[transformers]" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_choosing_a_converter_imports_no_framework():
     code = (
         "import sys; from lading.convert.open import framework_of\n"

@@ -66,6 +66,7 @@ def test_class_values_keep_their_kind(tmp_path, classes, dtype, columns):
     assert (label.dtype, probabilities.columns) == (dtype, columns)
 
 
+@pytest.mark.slow
 def test_boolean_classes_stay_boolean(tmp_path):
     model = LogisticRegression(max_iter=1000).fit(X, Y > 0)
     bundle = pack(model, name="m", samples=X, owner=OWNER, to=tmp_path / "b", labels=["no", "yes"])
@@ -87,6 +88,7 @@ def test_a_search_is_packed_as_its_best_estimator(tmp_path, search):
     assert count_disagreements(bundle, model, X + 0.05) == 0
 
 
+@pytest.mark.slow
 def test_a_column_named_like_an_output_is_refused(tmp_path):
     frame = pd.DataFrame({"label": X[:, 0], "kind": np.where(Y > 0, "a", "b")})
     from sklearn.compose import make_column_transformer

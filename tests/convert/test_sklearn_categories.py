@@ -81,6 +81,7 @@ def test_categories_of_pandas_are_packed(tmp_path, kind, columns):
         answer(bundle, [{**records[0], "city": "Wien"}])
 
 
+@pytest.mark.slow
 def test_a_missing_text_is_refused_with_the_way_out(tmp_path):
     rows = frame()[["a", "city"]]
     rows.loc[3, "city"] = None

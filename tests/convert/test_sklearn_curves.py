@@ -18,6 +18,7 @@ BEYOND = np.concatenate([X, X.min(axis=0) - X, X.max(axis=0) + X, X * 1000])
 NOISE = np.random.default_rng(0).normal(0, 0.3, len(X))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out_of_bounds", ["clip", "nan"])
 def test_isotonic_regression_interpolates_and_ends_as_scikit_learn(tmp_path, out_of_bounds):
     column = X[:, 2:3]
@@ -34,6 +35,7 @@ def test_isotonic_regression_that_raises_beyond_its_range_is_refused(tmp_path):
         pack(model, name="m", samples=column, owner=OWNER, to=tmp_path / "b")
 
 
+@pytest.mark.slow
 # Of degree 1, scikit-learn 1.9 takes other ends for each further column if it goes on linearly.
 @pytest.mark.parametrize(
     ("extrapolation", "degree"),
@@ -46,6 +48,7 @@ def test_splines_are_the_same_on_both_sides_of_every_knot(tmp_path, extrapolatio
     assert count_disagreements(bundle, model, BEYOND) == 0
 
 
+@pytest.mark.slow
 def test_splines_at_quantiles_are_columns_of_their_own(tmp_path):
     model = SplineTransformer(knots="quantile", sparse_output=True).fit(X)
     bundle = pack(model, name="m", samples=X, owner=OWNER, to=tmp_path / "b")

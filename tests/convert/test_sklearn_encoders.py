@@ -108,6 +108,7 @@ def test_integers_are_inputs_of_integers_only_where_an_encoder_looks_them_up(tmp
     assert tensors(bundle, "inputs") == {"shop": "int64 [batch, 1]", "age": "float32 [batch, 1]"}
 
 
+@pytest.mark.slow
 def test_categories_of_integers_stand_beside_fractions_that_need_float64(tmp_path):
     frame = pd.DataFrame({"shop": np.arange(80) % 3, "size": [0.1, 0.2, 1.5, 2.0] * 20})
     target = np.arange(80) % 7 % 2

@@ -70,6 +70,7 @@ def test_every_other_estimator_agrees_on_rows_never_seen_or_is_refused(name, tmp
     check(survey(name, *EVERY[name], tmp_path))
 
 
+@pytest.mark.slow
 def test_the_survey_counts_other_answers_and_answers_where_the_estimator_raises(tmp_path):
     model = LogisticRegression(max_iter=500).fit(X, Y)
     bundle = pack(model, name="m", samples=X, owner=OWNER, to=tmp_path / "b")

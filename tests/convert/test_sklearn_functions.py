@@ -77,6 +77,7 @@ def test_a_function_of_angles_has_the_digits_of_its_kernel(function):
     np.testing.assert_allclose(computed(function), expected(function), rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_functions_are_applied_to_columns_and_in_pipelines(tmp_path):
     frame = pd.DataFrame(np.abs(X) + 0.1, columns=["a", "b", "c", "d"])
     columns = ColumnTransformer(

@@ -197,6 +197,7 @@ def test_a_line_whose_sums_float32_does_not_hold_is_guarded_whatever_the_samples
     assert len(guards(bundle)) == 1
 
 
+@pytest.mark.slow
 def test_numbers_whose_scaled_form_float32_holds_are_answered(tmp_path):
     model = make_pipeline(StandardScaler(), FOREST)
     bundle = packed(model, tmp_path, with_large(ROWS))
@@ -233,6 +234,7 @@ def test_the_row_and_the_step_are_named(tmp_path):
     assert len(bundle.predict(rows[:4])) == 4
 
 
+@pytest.mark.slow
 def test_a_refused_row_does_not_hurt_the_requests_it_was_merged_with(tmp_path):
     model = make_pipeline(of(np.log), LINE)
     served = served_from(packed(model, tmp_path))

@@ -124,6 +124,7 @@ def test_models_behind_an_imputer_and_a_scaler_are_packed(tmp_path, last, indica
     assert count_disagreements(bundle, model, rows[160:]) == 0
 
 
+@pytest.mark.slow
 def test_columns_of_numbers_and_of_texts_have_imputers_of_their_own(tmp_path):
     random = np.random.default_rng(0)
     port = np.array(random.choice(["S", "C", ""], 120), dtype=object)

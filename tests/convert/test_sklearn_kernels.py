@@ -55,6 +55,7 @@ def test_kernel_ridge_and_nystroem_take_every_kernel(tmp_path, kernel):
     assert count_disagreements(bundle, model, X * 1.3) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [LabelPropagation(gamma=2), LabelSpreading(gamma=2)])
 def test_propagated_labels_are_answered_for_new_rows(tmp_path, model):
     target = np.where(np.arange(len(Y)) % 3 == 0, Y, -1)  # -1: no label is known

@@ -86,6 +86,7 @@ def tied():
     return rows, np.array([[0.0, np.nan]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["uniform", "distance"])
 def test_a_row_whose_nearest_rows_are_equally_far_is_refused(tmp_path, weights):
     # Which of them numpy's partition puts first depends on the processor.
@@ -99,6 +100,7 @@ def test_a_row_whose_nearest_rows_are_equally_far_is_refused(tmp_path, weights):
     np.testing.assert_allclose(served_features(bundle, near), imputer.transform(near), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_of_equally_far_rows_with_one_value_any_will_do(tmp_path):
     rows, between = tied()
     rows[:2, 1] = 15.0
@@ -108,6 +110,7 @@ def test_of_equally_far_rows_with_one_value_any_will_do(tmp_path):
     np.testing.assert_allclose(served_features(bundle, between), [[0, 15]], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_samples_that_are_refused_are_left_out_and_counted(tmp_path):
     rows, between = tied()
     samples = np.concatenate([rows, [[6.1234, np.nan]], between])
@@ -119,6 +122,7 @@ def test_samples_that_are_refused_are_left_out_and_counted(tmp_path):
     assert not (np.isnan(golden[:, 1]) & (golden[:, 0] == 0)).any()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*Early stopping")
 @pytest.mark.parametrize(
     ("imputer", "reason", "hint"),

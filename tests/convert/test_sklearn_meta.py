@@ -63,6 +63,7 @@ def test_a_fixed_threshold_counts_for_the_positive_label(tmp_path, classifier, p
     assert packed_and_asked(model, np.where(HARD, "yes", "no").astype(object), tmp_path) == 0
 
 
+@pytest.mark.slow
 def test_a_threshold_of_scores_beside_probabilities_is_refused(tmp_path):
     model = FixedThresholdClassifier(LogisticRegression(), threshold=0.3, response_method="decision_function")
     with pytest.raises(ConverterFailed, match="`response_method`"):
@@ -79,6 +80,7 @@ def test_a_calibrated_classifier_keeps_its_curves(tmp_path, method, classifier):
     assert packed_and_asked(model, NAMES[Y], tmp_path) == 0
 
 
+@pytest.mark.slow
 def test_a_calibrated_classifier_of_two_classes_has_one_curve(tmp_path):
     model = CalibratedClassifierCV(LinearSVC(), method="isotonic", cv=3, ensemble=False)
     assert packed_and_asked(model, HARD, tmp_path) == 0
@@ -105,6 +107,7 @@ def test_a_transformed_target_is_transformed_back(tmp_path, transformer):
     assert packed_and_asked(model, AMOUNT, tmp_path) == 0
 
 
+@pytest.mark.slow
 def test_a_transformed_target_of_functions_packs_in_searches_and_stacks(tmp_path):
     inner = TransformedTargetRegressor(Ridge(), func=np.log1p, inverse_func=np.expm1)
     search = GridSearchCV(

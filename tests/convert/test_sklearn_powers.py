@@ -54,6 +54,7 @@ def test_an_estimator_behind_it_is_right_or_refuses(tmp_path, estimator, method)
     assert not asked.silent, asked.examples
 
 
+@pytest.mark.slow
 def test_box_cox_refuses_the_rows_that_are_not_positive(tmp_path):
     model = PowerTransformer(method="box-cox").fit(SKEWED)
     bundle = packed(model, SKEWED, tmp_path)

@@ -51,6 +51,7 @@ def test_the_distance_of_a_row_that_is_a_centre_is_not_nan(tmp_path):
     assert not np.isnan(answers["distances"]).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", [[0.1, 0.9], (3, 1)])
 def test_the_weights_of_a_vote_may_be_a_list(tmp_path, weights):
     rows, target = load_breast_cancer(return_X_y=True)

@@ -26,6 +26,7 @@ from support.sklearn_models import OWNER
 SCALERS = [StandardScaler(), StandardScaler(with_mean=False), RobustScaler(), MaxAbsScaler()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scaler", SCALERS)
 def test_scalers_become_plain_arithmetic_with_the_bits_of_scikit_learn(tmp_path, scaler):
     rows = load_breast_cancer(return_X_y=True)[0].astype(np.float32)

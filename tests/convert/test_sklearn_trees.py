@@ -85,6 +85,7 @@ def test_a_tie_of_ten_trees_with_ten_goes_to_the_first_class_as_in_scikit_learn(
     np.testing.assert_array_equal(answer(bundle, ties.tolist())["label"], forest.predict(ties))
 
 
+@pytest.mark.slow
 def test_the_votes_of_a_forest_with_missing_values_go_where_it_learnt(tmp_path):
     rows, target = _noisy(600, 2)
     rows[np.random.default_rng(2).random(rows.shape) < 0.2] = np.nan

@@ -10,6 +10,7 @@ import pytest
 from lading.convert.token_patterns import PatternUnsupported, members, token_rule, word_run, written
 
 
+@pytest.mark.slow
 def test_a_class_has_the_characters_of_every_script():
     known = members(r"\w")
     assert all(known[ord(character)] for character in "a\u00e9\ud55c\u043f\u6771\u0663_")

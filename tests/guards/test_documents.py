@@ -29,6 +29,7 @@ PAPERS = [
 PAGES = [ROOT / name for name in PAPERS] + sorted((ROOT / "docs").rglob("*.md"))
 
 
+@pytest.mark.slow
 def test_the_generated_pages_of_the_reference_are_what_the_code_says():
     script = ROOT / "scripts" / "reference.py"
     done = subprocess.run(
@@ -76,6 +77,7 @@ def test_every_make_target_that_a_paper_names_exists():
         assert {first or second for first, second in named} <= targets, page.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
     [page for page in PAGES if page.name not in ("renamed.md", "onnx-node-tests.md")],
@@ -107,6 +109,7 @@ def test_the_code_map_has_the_layers_of_the_import_contracts(folder, container):
     assert [names for names in mapped if names in expected] == expected
 
 
+@pytest.mark.slow
 def test_the_new_names_of_the_map_of_names_exist():
     text = (ROOT / "docs" / "reference" / "renamed.md").read_text()
     rows = [row.split("|")[-2] for row in re.findall(r"^\|.*`.*\|$", text, re.MULTILINE)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import pytest
+
 SOURCE = Path(__file__).parents[2] / "src" / "lading"
 
 
@@ -18,6 +20,7 @@ def strings(path: Path) -> list[str]:
     return [node.value for node in constants if isinstance(node.value, str)]
 
 
+@pytest.mark.slow
 def test_no_message_sends_people_to_a_file_of_the_repository():
     places = [
         f"{path.relative_to(SOURCE)}: {text}"

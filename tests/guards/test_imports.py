@@ -41,6 +41,7 @@ def present(names: tuple[str, ...]) -> set[str]:
     }
 
 
+@pytest.mark.slow
 def test_the_import_contracts_hold():
     linter = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -61,6 +62,7 @@ def test_no_module_is_left_out_of_the_layers(name):
     assert contract(name)["exhaustive"] is True
 
 
+@pytest.mark.slow
 def test_the_contract_of_libraries_fails_without_one_of_its_exceptions(tmp_path):
     text = (ROOT / "pyproject.toml").read_text()
     config = tmp_path / "pyproject.toml"

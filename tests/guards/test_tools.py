@@ -29,6 +29,7 @@ def imported(path: Path) -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.slow
 def test_the_tools_were_found():
     assert sum(len(imported(path)) for path in TOOLS) > 20
 

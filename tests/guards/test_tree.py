@@ -45,6 +45,7 @@ def test_no_path_of_one_machine_is_in_any_file():
     assert offenders(HOMES) == []
 
 
+@pytest.mark.slow
 def test_no_package_index_is_in_any_file():
     assert offenders(INDEXES) == []
 

@@ -18,7 +18,7 @@ def test_no_word_of_the_list_is_written():
 
 def find(text: str, path: str = "docs/page.md") -> list[str]:
     rules = words.read_words()
-    hits = [hit for phrase in rules.phrases for hit in phrase.find(path, text)]
+    hits = [hit for phrase in rules.phrases for hit in phrase.find(path, text, text.lower())]
     return [hit.text for hit in (*hits, *words.find_names(path, text, rules.names))]
 
 
@@ -44,6 +44,22 @@ def find(text: str, path: str = "docs/page.md") -> list[str]:
 )
 def test_a_word_is_found_where_it_means_what_the_list_means(text, hits):
     assert find(text) == hits
+
+
+@pytest.mark.parametrize(
+    ("pattern", "letters"),
+    [
+        ("anew", ("anew",)),
+        ("lies?|lay", ("lie", "lay")),
+        ("lanes?", ("lane",)),
+        ("hand(?:s|ed)? (?:back|over)", ("hand",)),
+        (", for (?:a|b) ", ("for",)),
+        ("(?:is|are) (?:still )?there", ("there",)),
+        ("(?:a|b)", ("",)),
+    ],
+)
+def test_a_phrase_is_looked_for_where_some_of_its_letters_are(pattern, letters):
+    assert words._letters(pattern) == letters
 
 
 def test_an_old_name_in_code_is_found_and_in_prose_it_is_a_word():

@@ -103,6 +103,7 @@ def test_alarms_are_filtered_by_model_kind_and_state_in_the_address(registry):
     assert '<option value="slice" selected>' in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "query",
     [

@@ -200,6 +200,7 @@ IDS = (
 )
 
 
+@pytest.mark.slow
 def test_a_server_is_reached_by_its_link_whatever_its_id_is(registry, hub):
     for each in IDS:
         registry.fleet.beat(Replica(id=each, host=each))

@@ -14,6 +14,7 @@ from lading.hub.app import make_app
 from lading.hub.follower import Follower
 from lading.hub.openapi import MONITORING_TABLES, OPERATIONS, PATH, openapi_document
 from lading.hub.views.runs import TABLES
+from support import hub_jobs
 from support.hub_pages import HubPages
 from support.hub_rows import alarm, loaded, replica
 from support.hub_runs import FINISHED, run
@@ -30,6 +31,7 @@ def pages(registry, push, tmp_path) -> HubPages:
     registry.fleet.beat(replica(1, loaded(), loaded("foreign", 7), id="a/b"))
     registry.monitoring.save("monitor", {}, [], [alarm()])
     registry.runs.save(run())
+    hub_jobs.store(registry)
     log = LogMaker(tmp_path / "registry" / "log")
     log.add(chunk(["a"], ended_at=[time.time() - 60]))
     log.close()
@@ -37,7 +39,12 @@ def pages(registry, push, tmp_path) -> HubPages:
 
 
 def filled(path: str) -> str:
-    values = {"name": "iris", "version": "2", "id": FINISHED if "/runs/" in path else "a%2Fb"}
+    ids = {"/runs/": FINISHED, "/jobs/": hub_jobs.DONE}
+    values = {
+        "name": "iris",
+        "version": "2",
+        "id": next((ids[part] for part in ids if part in path), "a%2Fb"),
+    }
     return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], path)
 
 
@@ -53,6 +60,7 @@ def test_no_route_is_missing_and_none_is_made_up(registry):
     assert {path for path in paths if path.startswith("/api/")} == set(openapi_document()["paths"])
 
 
+@pytest.mark.slow
 def test_the_document_has_what_openapi_wants(pages):
     document = pages.get(PATH).json()
     assert document == msgspec.json.decode(msgspec.json.encode(openapi_document()))
@@ -72,6 +80,7 @@ def test_the_document_has_what_openapi_wants(pages):
         jsonschema.Draft202012Validator.check_schema(schema)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [path for path, each in OPERATIONS.items() if each.kind is not None])
 def test_every_answer_is_as_the_document_says(pages, path):
     answer = pages.get(filled(path))
@@ -82,6 +91,7 @@ def test_every_answer_is_as_the_document_says(pages, path):
     assert not validator(content[1]["schema"]).is_valid([])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [path for path, each in OPERATIONS.items() if each.kind is None])
 def test_tables_for_spreadsheets_are_csv(pages, path):
     assert pages.get(filled(path)).headers["content-type"].startswith("text/csv")
@@ -93,6 +103,7 @@ def test_every_table_of_a_run_exists(pages):
     assert pages.get(f"/api/runs/{FINISHED}.csv?table=x").status_code == 400
 
 
+@pytest.mark.slow
 def test_every_table_of_monitoring_exists(pages):
     for table in MONITORING_TABLES:
         answer = pages.get(f"/api/models/iris/monitoring.csv?table={table}")
@@ -113,6 +124,7 @@ def test_every_value_that_the_document_allows_is_taken_and_another_is_refused(pa
             assert pages.get(f"{filled(path)}?{name}=nonsense").status_code == 400, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "status"),
     [

@@ -60,6 +60,7 @@ def test_models_without_a_server_are_not_said_to_be_well(browser, push):
     assert "Nothing needs anybody" not in page
 
 
+@pytest.mark.slow
 def test_the_first_page_says_what_needs_somebody(browser, registry, push):
     push()
     push()
@@ -87,6 +88,7 @@ def test_the_table_of_models_links_to_what_it_names(browser, registry, push):
     assert "No model has that in its name" in text(browser.get("/models?q=none"))
 
 
+@pytest.mark.slow
 def test_a_model_has_its_versions_its_release_and_its_history(browser, registry, push):
     for _ in range(3):
         push()
@@ -99,6 +101,7 @@ def test_a_model_has_its_versions_its_release_and_its_history(browser, registry,
     assert "released – → 1 · ann first" in page
 
 
+@pytest.mark.slow
 def test_a_model_of_many_versions_has_pages_of_them(browser, registry, push, monkeypatch):
     for _ in range(3):
         push(proved=False)
@@ -112,6 +115,7 @@ def test_a_model_of_many_versions_has_pages_of_them(browser, registry, push, mon
     assert "below=" not in second
 
 
+@pytest.mark.slow
 def test_a_release_has_both_sides_in_numbers_and_a_verdict_with_reasons(browser, registry, push):
     push()
     push()
@@ -146,6 +150,7 @@ def test_a_model_without_a_release_says_how_to_make_one(browser, push):
     assert browser.get("/models/none/release").status_code == 404
 
 
+@pytest.mark.slow
 def test_a_version_has_its_signature_its_proof_and_where_it_runs(browser, registry, push):
     push()
     registry.fleet.beat(replica(1, loaded(requests=12)))
@@ -156,6 +161,7 @@ def test_a_version_has_its_signature_its_proof_and_where_it_runs(browser, regist
     assert "not in traffic" in page
 
 
+@pytest.mark.slow
 def test_a_version_that_was_verified_nowhere_is_not_said_to_hold(browser, push):
     push(proved=False)
     page = text(browser.get("/models/iris/1"))
@@ -164,6 +170,7 @@ def test_a_version_that_was_verified_nowhere_is_not_said_to_hold(browser, push):
     assert "holds" not in page
 
 
+@pytest.mark.slow
 def test_a_bundle_that_is_gone_from_the_store_leaves_the_rest_of_the_page(browser, registry, push):
     push()
     registry.store.delete(registry.resolve("iris:1").blob)
@@ -173,6 +180,7 @@ def test_a_bundle_that_is_gone_from_the_store_leaves_the_rest_of_the_page(browse
     assert "check passed" in text(page)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_and_its_json_come_from_the_same_view(browser, push, path):
     push()
@@ -186,6 +194,7 @@ def test_a_page_and_its_json_come_from_the_same_view(browser, push, path):
     assert data["data"][names[path]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "status", "sentence"),
     [
@@ -222,6 +231,7 @@ def test_a_defect_of_ours_is_a_page_and_a_line_of_the_log(browser, push, monkeyp
     assert caplog.text.count("ZeroDivisionError: secret") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "[::2]:80", ""]
 )
@@ -252,6 +262,7 @@ PRINTABLE = "<script>alert(1)</script>\"'& <b>owner</b>"
 HOSTILE = "<script>alert(1)</script>\"'&\u202eevil\x1b[31m\u2066" + "x" * 1000
 
 
+@pytest.mark.slow
 def test_hostile_text_is_text(browser, registry, push):
     push(owner=PRINTABLE, description=PRINTABLE)
     registry.release("iris:1", actor="<b>ann</b>", reason=HOSTILE)
@@ -280,6 +291,7 @@ def test_pages_come_in_the_language_that_was_chosen_else_in_that_of_the_browser(
     assert "set-cookie" not in browser.get("/language/xx").headers
 
 
+@pytest.mark.slow
 def test_pages_can_be_read_while_the_catalog_is_unreachable(browser, registry, push, monkeypatch):
     push()
     before = [text(browser.get(path)) for path in PAGES]

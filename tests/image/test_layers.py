@@ -5,9 +5,12 @@ from __future__ import annotations
 import tarfile
 import tracemalloc
 
+import pytest
+
 from lading.image.layers import LayerFile, archive_layer, files_layer
 
 
+@pytest.mark.slow
 def test_a_large_layer_is_written_in_chunks(tmp_path):
     size = 64 << 20
     with (tmp_path / "big").open("wb") as file:

@@ -27,6 +27,7 @@ def test_there_are_more_than_twenty_kinds_and_each_is_on_the_page():
     assert [len(cells(name)) for name in anomalies.ANOMALIES] == [6] * len(anomalies.ANOMALIES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", anomalies.ANOMALIES)
 def test_signature_and_checks_find_what_the_page_says(frame, name):
     repeat = 3 if name == anomalies.DUPLICATES else 1

@@ -41,6 +41,7 @@ DRAWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DRAWS)
 @pytest.mark.parametrize("rows", [10, 30, 200, 2000])
 def test_of_new_rows_like_the_reference_at_most_one_in_n_is_out_of_range(kind, rows):

@@ -33,6 +33,7 @@ def folder(tmp_path_factory) -> Path:
 PACK = "--name iris --samples rows.csv --owner a@example.com"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "code", "words", "hint"),
     [

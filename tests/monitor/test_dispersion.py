@@ -46,6 +46,7 @@ def test_quiet_hours_of_many_rows_soon_contradict_the_belief():
     assert np.median(quiet.factors(rows)) < believed / 5
 
 
+@pytest.mark.slow
 def test_independent_rows_soon_count_in_full():
     assert 2.5 > taught(windows=1024) < taught(windows=256) < taught(windows=64) < 200
 

@@ -88,6 +88,7 @@ def test_a_limit_and_a_condition_choose_what_is_replayed(tmp_path):
     assert replayed(log, bundle, until=NOON).rows == 0
 
 
+@pytest.mark.slow
 def test_missing_values_and_texts_are_replayed(tmp_path):
     bundle = echo_with_nan(tmp_path / "echo", "echo")
     rows = np.array([[1, np.nan], [np.nan, 2], [3, 4], [0, -0.0]], np.float32)

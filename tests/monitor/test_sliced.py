@@ -37,6 +37,7 @@ def logged(tmp_path):
     return bundle, open_log(str(log.root)), measure(bundle.manifest.signature, inputs), inputs["X"]
 
 
+@pytest.mark.slow
 def test_the_slice_in_which_answers_are_wrong_comes_first(logged):
     bundle, log, profile, rows = logged
     name = profile.inputs[0].name
@@ -66,6 +67,7 @@ def test_another_version_has_slices_of_its_own(logged):
     assert slice_metrics(log, "iris", signature, labels, profile, names, PERIOD, version=9) == ()
 
 
+@pytest.mark.slow
 def test_logged_requests_are_a_reference_with_calibration_by_the_labels_that_came(logged):
     bundle, log, _, rows = logged
     signature, labels = bundle.manifest.signature, bundle.manifest.labels

@@ -110,6 +110,7 @@ def test_alarms_are_those_of_the_version_that_were_open_in_the_period(registry):
     assert {alarm.id for alarm in status.alarms} == {"open", "ended"}
 
 
+@pytest.mark.slow
 def test_an_alarming_column_says_what_changed_and_since_when(registry):
     profile, clock = reference(), BEGIN + 65 * HOUR_S
     report(registry, profile, [window(profile, BEGIN + HOUR_S * hour, hour, shift=4.0) for hour in range(60)])
@@ -135,6 +136,7 @@ def test_who_does_not_test_and_a_weak_reference_are_said(registry):
     assert any(sentence.startswith("no column has been tested yet") for sentence in unknown)
 
 
+@pytest.mark.slow
 def test_of_a_long_period_windows_are_read_evenly_and_the_newest_is_among_them(registry):
     profile = reference()
     hourly = [window(profile, BEGIN + HOUR_S * hour / 40, hour, rows=10) for hour in range(24 * 40 - 1)]

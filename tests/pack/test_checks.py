@@ -31,6 +31,7 @@ def model(data):
     return LogisticRegression(max_iter=1000).fit(*data)
 
 
+@pytest.mark.slow
 def test_checks_of_a_mapping_and_of_a_file_are_in_the_manifest(model, data, tmp_path):
     file = tmp_path / "checks.toml"
     file.write_text('[petal_width]\nmaximum = 3\nat_most = "petal_length"\n')
@@ -52,6 +53,7 @@ def test_the_checks_in_force_are_shown(model, data, tmp_path):
     assert any(line.startswith("petal_length range 0 to") and line.endswith("profile") for line in lines)
 
 
+@pytest.mark.slow
 def test_no_row_of_the_data_that_a_model_was_packed_with_fails_a_check(model, data, tmp_path):
     from lading.input_checks.compiled import Checks
     from lading.input_checks.stated_rules import rules_of
@@ -65,6 +67,7 @@ def test_no_row_of_the_data_that_a_model_was_packed_with_fails_a_check(model, da
     assert checks.counts({"X": rows * 1000}).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("checks", "message"),
     [

@@ -47,6 +47,7 @@ def imputed_first():
     return make_pipeline(columns, LogisticRegression()).fit(frame, target), frame
 
 
+@pytest.mark.slow
 def test_a_column_that_the_framework_refuses_as_missing_is_refused_alone(tmp_path):
     model, frame = imputed_first()
     bundle = pack(model, name="m", samples=frame, owner=OWNER, to=tmp_path / "b")

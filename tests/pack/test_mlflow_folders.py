@@ -80,6 +80,7 @@ def test_the_path_of_a_folder_alone_is_refused_with_its_name(tmp_path):
     assert f"`mlflow:{folder}`" in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -110,6 +111,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path):
     assert "found no such folder" in str(refused(tmp_path / "none", tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flavor", "key"),
     [
@@ -159,6 +161,7 @@ def test_a_pickle_is_not_read_where_it_is_not_allowed(tmp_path):
     assert not (tmp_path / "mark").exists()
 
 
+@pytest.mark.slow
 def test_a_type_that_skops_does_not_know_has_to_be_named_by_the_packer(tmp_path, module):
     own = module("own_steps_of_mlflow", STEP)
     folder = mlflow_folder(

@@ -35,6 +35,7 @@ def test_a_pipeline_that_needs_float64_is_packed_in_float64_and_says_so(tmp_path
     assert count_disagreements(bundle, model, others) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", [0, 50])
 def test_a_sample_that_float32_does_not_hold_is_packed_in_float64(tmp_path, row):
     rows = np.random.default_rng(5).normal(size=(80, 2))

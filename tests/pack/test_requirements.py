@@ -123,6 +123,7 @@ def test_a_file_of_requirements_is_read_as_pip_reads_it(resolver, tmp_path):
     assert lock_requirements(str(file), resolver=resolver).lock == lock
 
 
+@pytest.mark.slow
 def test_a_wheel_without_the_hash_that_its_line_states_is_refused(resolver):
     pin = write_wheel(resolver.wheels, "tiny-trees")
     other = f"sha256:{'1' * 64}"

@@ -53,6 +53,7 @@ def test_unseen_values_are_a_text_another_number_and_a_fraction():
     assert set(drawn["a fraction in column `zone`"].arrays["zone"]) == {0.5}
 
 
+@pytest.mark.slow
 def test_synthetic_golden_rows_are_not_samples(tmp_path):
     random = np.random.default_rng(0)
     rows = random.normal(size=(300, 3))

@@ -18,6 +18,7 @@ from lading.pack.sources import read_samples
 from support.sklearn_models import OWNER, X, Y, answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["npz", "npy", "csv", "parquet", "json"])
 def test_samples_are_read_from_files(tmp_path, suffix):
     file = tmp_path / f"samples.{suffix}"

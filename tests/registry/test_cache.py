@@ -319,6 +319,7 @@ def test_a_damaged_bundle_that_cannot_be_removed_is_refused_naming_the_damage(bu
         fetch(cache, bundles[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bundle.json", "model.onnx", "samples.npz", "requirements.txt"])
 def test_a_bundle_with_a_changed_byte_is_unpacked_again_and_never_served(
     folder_registry, bundle, name, caplog

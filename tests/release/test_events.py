@@ -60,6 +60,7 @@ def test_a_changed_field_breaks_the_chain_at_its_event(field):
     assert verify_chain(events) is events[3]
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_an_event_left_out_doubled_or_moved_breaks_the_chain(data):
     events = chain(data.draw(st.integers(2, 8)))

@@ -127,6 +127,7 @@ def test_a_release_can_be_refused_if_it_has_a_candidate_or_replaced_a_version():
         assert not changed(second, {"state": state}, "").can_be_refused
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=40), st.floats(0, 100), st.floats(0, 100))
 def test_a_key_stays_with_the_candidate_while_its_weight_grows(key, first, second):
     low, high = sorted((first, second))

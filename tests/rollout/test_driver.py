@@ -79,6 +79,7 @@ def test_a_shadow_is_never_promoted_automatically_and_is_rolled_back_when_it_dis
     assert "agreement" in ended.reason
 
 
+@pytest.mark.slow
 def test_a_candidate_without_traffic_is_rolled_back_after_the_timeout(rollout):
     rollout.begin(Plan(mode="canary", hold_s=1, no_traffic_timeout_s=30))
     for _ in range(29):

@@ -61,6 +61,7 @@ def test_a_forecast_is_about_what_a_canary_of_an_equal_version_takes(tmp_path):
     assert took_s / 2.5 <= expected.live_s <= took_s * 2.5, (took_s, expected)
 
 
+@pytest.mark.slow
 def test_a_canary_that_has_begun_needs_less_than_one_that_begins(rollout):
     release, now = begun(rollout)
     rows = WindowReader(rollout.registry).windows(release)

@@ -67,6 +67,7 @@ def shaped(shape, leaf):
     return values
 
 
+@pytest.mark.slow
 @given(VALUES | shaped(("batch", 2), SCALARS))
 @example({"X": None})
 @example([{"age": 1, "city": "x", "\ud800": 1}])

@@ -217,6 +217,7 @@ def shaped(shape, leaf):
     return values
 
 
+@pytest.mark.slow
 @given(st.sampled_from(DTYPES), SHAPES, st.booleans(), st.data())
 def test_every_value_is_cast_to_dtype_and_shape_or_refused_with_its_path(dtype, shape, allows_nan, data):
     only = Tensor(name="X", dtype=dtype, shape=shape, allows_nan=allows_nan)

@@ -21,6 +21,7 @@ def test_one_bad_second_convicts_nobody():
     assert verdict(candidate, age=60).action != "roll_back"
 
 
+@pytest.mark.slow
 def test_a_fault_that_begins_after_an_hour_is_detected():
     live = windows(1, 40, seconds=3900)
     good = windows(2, 40, seconds=3600)

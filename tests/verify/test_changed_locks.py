@@ -72,6 +72,7 @@ def old(resolver):
     return resolver.resolve(names, dict.fromkeys(names, "1.0"))
 
 
+@pytest.mark.slow
 def test_an_upgrade_moves_what_it_needs_and_nothing_else(old, resolver):
     moved = changes(old, upgraded(old, ["tiny-trees==2.0"], resolver))
     assert list(map(str, moved)) == [

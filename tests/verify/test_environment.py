@@ -15,6 +15,7 @@ from support.onnx_graphs import graph, identity, node, tensor
 from support.verified_bundles import BATCH_OF_4, by_name, declared, outcomes
 
 
+@pytest.mark.slow
 def test_a_model_that_the_onnx_checker_refuses_fails_its_check(tmp_path):
     # `axis` of Softmax is an integer; ONNX Runtime would say so only when it loads the model.
     wrong = node("Softmax", "X", "Y", axis="one")

@@ -27,6 +27,7 @@ from support.verified_bundles import by_name, outcomes
 from support.waiting import wait_until
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "step", "action"),
     [

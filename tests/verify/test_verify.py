@@ -65,6 +65,7 @@ def test_an_open_bundle_is_read_again(tmp_path):
     assert outcomes(verify(bundle))["files"] == "failed"
 
 
+@pytest.mark.slow
 def test_verify_is_a_function_whatever_was_imported_before():
     code = "import lading\nfrom lading.verify import replay\nprint(lading.verify.__class__.__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

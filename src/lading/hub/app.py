@@ -135,4 +135,6 @@ def _views(pages: Pages) -> Mapping[str, tuple[str, View]]:
         "/alarms": ("alarms.html", pages.alarms),
         "/runs": ("runs.html", pages.runs),
         "/runs/{id}": ("run.html", pages.run),
+        "/jobs": ("jobs.html", pages.jobs),
+        "/jobs/{id}": ("job.html", pages.job),
     }

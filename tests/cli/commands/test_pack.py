@@ -17,6 +17,7 @@ MODEL = Path(__file__).parents[2] / "data" / "iris_svc.onnx"
 FACTS = ("--name", "iris", "--owner", "ml@example.com")
 
 
+@pytest.mark.slow
 def test_golden_rows_that_were_drawn_at_random_are_reported_as_such(lading, tmp_path):
     code, stdout, stderr = lading("pack", MODEL, *FACTS)
     assert (code, stdout) == (0, "iris.bundle\n")

@@ -158,6 +158,7 @@ def traffic(registry, per_s: float) -> None:
         connection.execute(statement)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("per_s", "words"),
     [

@@ -87,6 +87,7 @@ def test_a_bundle_that_failed_on_this_image_is_refused_with_the_evidence(tmp_pat
         server.wait_until(lambda: "is ready" in server.log)
 
 
+@pytest.mark.slow
 def test_serving_without_its_extra_says_what_to_install(lading, bundle, monkeypatch):
     # What Python documents for a module that cannot be imported; uninstalling it would harm other tests.
     monkeypatch.setitem(sys.modules, "uvicorn", None)

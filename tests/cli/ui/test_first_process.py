@@ -62,6 +62,7 @@ def test_orphans_are_reaped_and_sigterm_drains(tmp_path, workers):
         assert "drained; bye" in server.log
 
 
+@pytest.mark.slow
 def test_it_ends_with_the_exit_code_of_the_command(tmp_path):
     command = [
         *IN_A_NAMESPACE,

@@ -61,6 +61,7 @@ def test_a_user_without_a_name_is_recorded_by_number(monkeypatch):
     assert current_actor(None, {}) == f"uid {os.getuid()}"
 
 
+@pytest.mark.slow
 def test_completion_creates_no_registry(registry):
     environ = {
         **os.environ,

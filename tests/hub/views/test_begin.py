@@ -27,6 +27,7 @@ def send(person: Person, path: str = PAGE, **changes: str):
     return person.post(form.action, {**form.fields, **changes})
 
 
+@pytest.mark.slow
 def test_a_version_is_released_step_by_step_on_its_page(registry, ann):
     assert f'href="{PAGE}"' in ann.get("/models/iris/2").text
     page = text_of(ann.get(PAGE))
@@ -55,6 +56,7 @@ def test_the_first_version_of_a_model_goes_live_on_its_page(registry, push):
     assert registry.releases.current("churn").live == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -78,6 +80,7 @@ def test_a_plan_that_cannot_be_is_said_and_kept(registry, ann, changes, sentence
     assert len(registry.releases("iris")) == 1
 
 
+@pytest.mark.slow
 def test_who_was_slower_reads_what_was_released_meanwhile(registry, push, ann):
     push()
     form = Form(ann.get(PAGE).text)

@@ -87,6 +87,7 @@ def test_records_are_found_by_what_is_known_of_them(log):
     assert "1-2" not in ids(found(log, Limits(rows=100, seconds=60), labelled="no"))
 
 
+@pytest.mark.slow
 def test_columns_are_compared_as_they_are(log):
     inputs = {"X": np.array([[5.1, 1], [5.2, 2], [np.nan, 3]], np.float32)}
     outputs = {"label": np.array(["a", "b", "ab"], object)}
@@ -107,6 +108,7 @@ def test_columns_are_compared_as_they_are(log):
         by("inputs.width", "eq", "wide")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["' OR 1=1 --", '"; DROP TABLE x', "x' UNION SELECT 1", "\x00", "%"])
 def test_what_is_looked_for_is_never_sql(log, text):
     log.add(chunk(["a"]))

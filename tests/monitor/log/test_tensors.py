@@ -23,6 +23,7 @@ def through_the_log(tmp_path, tensors: tuple[Tensor, ...], inputs: dict[str, np.
     return batch.column("inputs")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 2)])
 def test_a_tensor_comes_back_bit_for_bit(tmp_path, dtype, shape):

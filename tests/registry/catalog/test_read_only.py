@@ -73,6 +73,7 @@ def test_what_another_process_writes_meanwhile_is_seen(folder, tmp_path):
         assert reader.resolve("iris:1").tags == ("live", "worst")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep_memory", [True, False])
 def test_what_a_killed_process_left_in_the_log_is_read(folder, tmp_path, keep_memory):
     code = f"""if True:

@@ -68,6 +68,7 @@ def test_memory_in_use_is_collapsed_unchanged_without_growing_the_process():
     assert resident_after < resident + (4 << 10)
 
 
+@pytest.mark.slow
 def test_sparsely_used_memory_is_left_alone():
     setup = "area = mmap.mmap(-1, 64 << 20, flags=mmap.MAP_PRIVATE)\narea[::8192] = b'1' * 8192"
     resident, _, collapsed, resident_after, huge_after = measure(setup)

@@ -455,6 +455,7 @@ def small_disk(tmp_path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_named_and_nothing_is_left_on_it(small_disk, wheels, installer):
     store = EnvironmentStore(small_disk / "environments", installer=installer)
     text = "".join(f"line_{at} = {at}\n" for at in range(90_000))
@@ -503,6 +504,7 @@ def test_gc_removes_the_least_recently_used_until_the_bound(three):
     assert len(names(store.root)) == 3
 
 
+@pytest.mark.slow
 def test_gc_only_says_what_it_would_remove_and_keeps_what_was_used_lately(three):
     store, locks = three
     used_at = {entry.digest: entry.used_at for entry in store.gc(dry_run=True)}

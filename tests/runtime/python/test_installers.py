@@ -33,6 +33,7 @@ def configured(tmp_path, monkeypatch) -> PipSettings:
     return read_pip_settings()
 
 
+@pytest.mark.slow
 def test_what_pip_is_configured_with_is_read_in_the_order_in_which_it_wins(configured):
     assert configured.options["index-url"] == INDEX
     assert configured.options["extra-index-url"].split() == ["https://a/simple", "https://b/simple"]
@@ -40,6 +41,7 @@ def test_what_pip_is_configured_with_is_read_in_the_order_in_which_it_wins(confi
     assert {"target", "user"}.isdisjoint(configured.options)
 
 
+@pytest.mark.slow
 def test_pip_gets_where_packages_come_from_and_nothing_else(configured):
     environ = configured.for_pip({"PIP_TARGET": "/elsewhere", "PYTHONPATH": "/x", "HOME": "/h"})
     assert environ["PIP_INDEX_URL"] == INDEX
@@ -48,6 +50,7 @@ def test_pip_gets_where_packages_come_from_and_nothing_else(configured):
     assert {"PIP_TARGET", "PIP_USER", "PYTHONPATH"}.isdisjoint(environ)
 
 
+@pytest.mark.slow
 def test_uv_gets_what_pip_is_configured_with(configured):
     environ = configured.for_uv({"UV_NO_VERIFY_HASHES": "1", "UV_CONSTRAINT": "c.txt"})
     assert environ["UV_DEFAULT_INDEX"] == INDEX
@@ -59,12 +62,14 @@ def test_uv_gets_what_pip_is_configured_with(configured):
     assert {"UV_NO_VERIFY_HASHES", "UV_CONSTRAINT", "UV_NO_INDEX"}.isdisjoint(environ)
 
 
+@pytest.mark.slow
 def test_an_index_that_uv_is_configured_with_stays(configured):
     environ = configured.for_uv({"UV_DEFAULT_INDEX": "https://own/simple"})
     assert environ["UV_DEFAULT_INDEX"] == "https://own/simple"
     assert "UV_INDEX" not in environ
 
 
+@pytest.mark.slow
 def test_settings_are_not_shown(configured):
     assert "secret" not in repr(configured)
     text = f"error at {INDEX}/numpy/ and in /shared/wheels/x.whl: index"

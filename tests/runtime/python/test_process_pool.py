@@ -18,6 +18,7 @@ from support.model_code import BAD, X, answers, answers_in_time, children, obeys
 from support.waiting import wait_until
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_while_it_has_nothing_to_do_is_replaced_before_the_next_request(opened):
     before = children()
     runtime = opened()
@@ -108,6 +109,7 @@ def test_an_environment_that_is_deleted_fails_requests_with_its_path(opened, tmp
     wait_until(lambda: f"`{interpreter}` to start" in refusal())
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_load_leaves_no_process_and_no_thread(opened):
     threads, before = threading.active_count(), children()
     with pytest.raises(ModelCodeFailed, match="No module named 'gone'"):

@@ -61,6 +61,7 @@ assert processes_below(os.getpid()) == []
 """
 
 
+@pytest.mark.slow
 def test_what_a_fork_shares_with_its_parent_counts_once():
     # In a process without threads: to fork one that has some is an error from Python 3.12 on.
     done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, check=False)

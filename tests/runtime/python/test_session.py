@@ -45,6 +45,7 @@ MEETING = """
 """
 
 
+@pytest.mark.slow
 def test_as_many_requests_as_there_are_processes_run_at_the_same_time(opened, tmp_path):
     folder = tmp_path / "met"
     folder.mkdir()
@@ -67,6 +68,7 @@ def test_many_threads_share_one_process_and_each_gets_its_own_answer(opened):
 CRASHES = ["os._exit(3)", "os.kill(os.getpid(), 9)", "os.closerange(0, 1000)"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statement", CRASHES)
 def test_a_crash_fails_the_request_in_flight_and_the_next_one_is_answered(opened, statement):
     runtime = opened(obeys(statement))
@@ -85,6 +87,7 @@ def test_code_that_hangs_is_ended_at_the_deadline_and_replaced(opened):
     wait_until(lambda: answers_in_time(runtime))
 
 
+@pytest.mark.slow
 def test_one_that_hangs_does_not_keep_the_others_busy(opened):
     runtime = opened(obeys("threading.Event().wait()"), processes=2)
     with ThreadPoolExecutor(1) as threads:
@@ -112,6 +115,7 @@ def test_an_onnx_model_answers_beside_one_that_hangs(opened, tmp_path):
             hanging.result()
 
 
+@pytest.mark.slow
 def test_closing_ends_the_processes_and_later_runs_are_refused(opened):
     threads, before = threading.active_count(), children()
     runtime = opened(processes=2)

@@ -91,6 +91,7 @@ def test_without_a_step_after_it_the_model_s_own_outputs_are_the_answer(stepped)
     np.testing.assert_array_equal(runtime.run({"x": X}, ["doubled"])["doubled"], 2 * X + 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "kind", "sentence"),
     [
@@ -108,6 +109,7 @@ def test_what_goes_wrong_between_the_steps_has_the_error_of_its_side(stepped, fi
     np.testing.assert_array_equal(runtime.run({"x": X})["y"], 2 * X)
 
 
+@pytest.mark.slow
 def test_a_step_that_hangs_is_terminated_and_the_next_request_answered(stepped):
     runtime, rows, errors = stepped(), X.copy(), []
     rows[0, 0] = -4

@@ -62,6 +62,7 @@ def test_calls_whose_message_does_not_come_hold_up_nobody(iris, method, sent):
         assert metrics.summary().grpc_ended == {}
 
 
+@pytest.mark.slow
 def test_two_thousand_calls_whose_message_does_not_come_hold_up_nobody(iris):
     with grpc_address(plane_of(iris)) as (address, _), grpc.insecure_channel(address) as channel:
         holders = [RawConnection(address) for _ in range(4)]

@@ -61,6 +61,7 @@ def is_large_answer(status: int, body: bytes, expected: list[float]) -> bool:
     return len(rows) == ROWS and np.allclose(rows, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 # The pieces end behind a chunk's size, within its line end, and before the last line ends.
 @pytest.mark.parametrize("behind_first_size", [2, 4, 5, 6, 7])
 @pytest.mark.parametrize("before_end", [1, 2, 3, 4, 5])

@@ -25,6 +25,7 @@ from support.waiting import wait_until
 from support.wire import Listening, Wire, listening
 
 
+@pytest.mark.slow
 def test_each_of_200_connections_gets_its_own_answers(host, served):
     rows = np.random.default_rng(0).uniform(0, 8, (200, 4)).astype(np.float32)
     wires = [Wire(host.address) for _ in rows]
@@ -68,6 +69,7 @@ def test_ten_thousand_connections_in_a_row_leave_none_open(host, expected):
     wait_until(lambda: len(host.connections) <= 2, within_s=5)
 
 
+@pytest.mark.slow
 def test_a_client_that_reads_late_gets_everything(host):
     rows = [[1.0, 2.0, 3.0, 4.0]] * 150
     body = json.dumps({"data": rows}, separators=(",", ":")).encode()

@@ -134,6 +134,7 @@ def test_an_escaped_path_finds_its_route(host):
 UPGRADE = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2_settings": "AAMAAABkAAQ"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/predict", "/predict?trace=1"])
 def test_an_upgrade_is_declined_and_its_request_answered(fast_host, expected, path):
     whole = request(path=path, **UPGRADE)
@@ -307,6 +308,7 @@ def test_a_target_that_is_not_a_path_is_refused_and_not_logged_as_a_defect(host,
         assert is_correct(wire.answer(), expected)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(min_size=1, max_size=200), st.integers(0, 200))
 def test_no_bytes_cause_a_server_error_or_a_hang(host, expected, caplog, noise, cut):
@@ -339,6 +341,7 @@ def test_a_request_without_exactly_one_host_is_refused(fast_host, expected, host
         assert wire.answer().status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "whole",
     [

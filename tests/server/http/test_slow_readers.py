@@ -103,6 +103,7 @@ def number_of(answer) -> int:
     return int(answer.headers["x-request-id"].rpartition("-")[2], 16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/predict", "/health"])
 def test_a_client_that_pipelines_thousands_of_requests_holds_up_no_other(served, path, monkeypatch):
     # Ids are drawn at random; counted up, they tell the order in which requests were begun.
@@ -167,6 +168,7 @@ def test_a_client_that_goes_while_its_requests_wait_is_no_error(served, caplog):
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ends", [False, True])
 def test_requests_that_wait_their_turn_are_all_answered(served, ends):
     count = 1500

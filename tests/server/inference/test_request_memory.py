@@ -82,6 +82,7 @@ def test_threads_that_reserve_at_once_lose_no_count():
     assert memory.used_bytes == 0
 
 
+@pytest.mark.slow
 def test_a_reservation_that_is_collected_while_another_is_refused_gives_its_bytes_back(monkeypatch):
     memory = RequestMemory(3000)
     cycle = [memory.reserve(900)]

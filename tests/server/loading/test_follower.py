@@ -67,6 +67,7 @@ def test_a_server_without_releases_logs_so_once_and_is_not_ready(tmp_path, caplo
         server.close()
 
 
+@pytest.mark.slow
 def test_a_canary_gets_its_share_its_header_rules_and_sticky_keys(released):
     rules = (HeaderRule("x-team", "qa", "candidate"),)
     released.registry.releases.begin("iris", 2, Plan(mode="canary", steps=(25, 100), rules=rules), actor="t")
@@ -82,6 +83,7 @@ def test_a_canary_gets_its_share_its_header_rules_and_sticky_keys(released):
     assert released.plane.find("iris", tag="live").version == 1
 
 
+@pytest.mark.slow
 def test_former_versions_stay_loaded_if_the_setting_asks_for_it(tmp_path):
     server = FollowingServer(three_versions(tmp_path), keep=1)
     try:
@@ -98,6 +100,7 @@ def test_former_versions_stay_loaded_if_the_setting_asks_for_it(tmp_path):
         server.close()
 
 
+@pytest.mark.slow
 def test_a_former_version_that_was_removed_from_the_registry_is_not_kept(tmp_path):
     registry = three_versions(tmp_path)
     for version in (1, *[2, 3] * 6):

@@ -59,6 +59,7 @@ def test_a_model_is_proved_once_for_every_server_of_a_machine(tmp_path):
     assert not again.is_proved(linear_bundle(tmp_path / "other", seed=2))
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_costs_only_the_memory_of_what_was_proved(tmp_path):
     (tmp_path / "proofs").write_text("a file")
     bundle, first = linear_bundle(tmp_path / "b"), prover(tmp_path)
@@ -67,6 +68,7 @@ def test_a_folder_that_cannot_be_written_costs_only_the_memory_of_what_was_prove
     assert not prover(tmp_path).is_proved(bundle)
 
 
+@pytest.mark.slow
 def test_a_crash_is_evidence_and_no_other_server_tries(tmp_path):
     bundle = crashing_bundle(tmp_path / "b", crashing_while_it_loads())
     with Registry.open(str(tmp_path / "registry")) as registry:

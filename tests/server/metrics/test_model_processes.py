@@ -92,6 +92,7 @@ def test_each_end_is_counted_once_with_its_reason_and_outlives_its_version(opene
 REASONS = ("crashed", "deadline", "memory", "stopped")
 
 
+@pytest.mark.slow
 def test_busy_processes_are_those_that_run_a_request_over_all_workers(opened):
     served, runtime = opened(obeys("threading.Event().wait()"), processes=2)
     memory = SharedMemory(2)

@@ -124,6 +124,7 @@ def test_a_baseline_is_fetched_and_counted_by_until_it_is_removed(served, regist
     assert profiles == [digest_of(other), digest_of(served.model.profile)]
 
 
+@pytest.mark.slow
 def test_a_baseline_that_cannot_be_read_is_said_and_the_bundles_profile_counts(
     served, registry, tmp_path, caplog
 ):

@@ -44,6 +44,7 @@ def right(observer: Observer) -> int:
     return sum(window.feedback.right for window in observer.windows.drain())
 
 
+@pytest.mark.slow
 def test_a_small_slice_does_not_keep_the_merged_output_in_memory(observer, classifier):
     merged = np.array(np.eye(3, dtype=np.float32)[np.arange(3000) % 3])
     gone = weakref.ref(merged)

@@ -212,6 +212,7 @@ def test_the_environment_names_the_service(iris, collector, monkeypatch):
     assert resource["deployment.environment.name"] == "test"
 
 
+@pytest.mark.slow
 def test_without_the_extra_the_error_is_a_sentence_that_names_it():
     code = "import sys\nsys.modules['opentelemetry'] = None\nimport lading.server.observe.traces"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

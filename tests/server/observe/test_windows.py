@@ -190,6 +190,7 @@ def test_a_promoted_version_and_its_next_candidate_are_counted_in_its_own_bins(t
     assert set(beside.values()) == {10}
 
 
+@pytest.mark.slow
 def test_output_buckets_do_not_keep_a_version_in_memory(tmp_path):
     windows = Windows("replica-1")
     served = regressor(tmp_path, 1.0, 1)

@@ -23,6 +23,7 @@ def document(iris):
     return iris.get("/openapi.json").json()
 
 
+@pytest.mark.slow
 def test_every_route_is_in_the_document(iris, document):
     assert document["openapi"].startswith("3.0."), "generators of clients read 3.0"
     for route in iris.app.router.routes:
@@ -74,6 +75,7 @@ def test_every_example_of_a_prediction_can_be_sent_as_it_is(iris, document):
     assert examples == 14
 
 
+@pytest.mark.slow
 def test_the_page_loads_nothing_but_the_document(iris):
     answer = iris.get("/docs")
     assert answer.headers["content-type"].startswith("text/html")

@@ -36,6 +36,7 @@ def iris(tmp_path_factory) -> Path:
     return linear_bundle(tmp_path_factory.mktemp("workers") / "iris").path
 
 
+@pytest.mark.slow
 def test_a_worker_that_gets_sigterm_in_the_moment_of_its_fork_ends():
     program = """
 import os, signal, time

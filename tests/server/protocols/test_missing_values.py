@@ -100,6 +100,7 @@ def test_json_may_miss_a_value_only_where_the_model_does(client, form):
     assert refused.status_code in (400, 422), refused.text
 
 
+@pytest.mark.slow
 def test_csv_may_miss_a_value_only_where_the_model_does(client):
     statuses = [
         client.post("/invocations", content=line, headers={"content-type": "text/csv"}).status_code
@@ -115,6 +116,7 @@ def channel(client) -> Iterator[grpc.Channel]:
         yield opened
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["raw", "typed", "TensorFlow Serving"])
 def test_grpc_may_miss_a_value_only_where_the_model_does(channel, form):
     def ask_for(a: float, b: float) -> None:

@@ -32,7 +32,6 @@ from lading.server.http.messages import (
 from lading.server.http.prefix import prefix_of
 from lading.server.inference.dataplane import DataPlane
 from lading.server.jobs.submissions import submission_of
-from lading.server.jobs.webhooks import host_of
 from lading.server.protocols import native
 from lading.server.protocols.native import predict
 
@@ -260,7 +259,7 @@ def document_of(record: JobRecord, prefix: str, answer: Answer | None = None) ->
             document["side"] = record.served.side
     if record.webhook:
         document["webhook"] = {
-            "host": host_of(record.webhook),
+            "host": record.webhook_host,
             "state": record.hook or "waiting",
             "attempts": record.hook_attempts,
             "last": record.hook_text,

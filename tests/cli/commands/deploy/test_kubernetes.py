@@ -110,6 +110,7 @@ def test_pods_scale_by_what_is_chosen(released, capsys):
     assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (2, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from support.canned_server import answering
 
 
@@ -56,6 +58,7 @@ def test_an_inventory_without_servers_is_no_error(lading):
     assert json.loads(lading("inventory", "--json")[1]) == {"replicas": []}
 
 
+@pytest.mark.slow
 def test_a_foreign_server_that_became_a_lading_server_is_reported_and_the_others_are_asked(
     lading, running, triton
 ):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
 
+
+@pytest.mark.slow
 def test_jobs_are_listed_with_what_waits(lading, two_jobs):
     code, stdout, stderr = lading("jobs", "list", "iris")
     assert code == 0

@@ -29,6 +29,7 @@ def log(opened, registry):
 BETWEEN = ("--between", "2026-11-30T11:00", "2026-11-30T13:00")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("log")
 def test_logged_rows_replace_the_profiles_until_they_are_removed(lading, opened):
     assert lading("monitor", "baseline", "iris")[1] == "the profile in each version's bundle\n"

@@ -57,6 +57,7 @@ def test_every_datatype_comes_back_raw(channel, dtype):
     assert not output.HasField("contents")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [dtype for dtype in DTYPES if dtype != "float16"])
 def test_every_datatype_but_fp16_comes_back_typed(channel, dtype):
     values = values_of(dtype, (5, 3))

@@ -167,6 +167,7 @@ def test_the_header_length_counts_the_uncompressed_body(client, encoding):
     assert answer.json()["outputs"][0]["data"] == [1.5, -2.5, 4.0]
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=200), st.sampled_from(["", "0", "5", "50"]))
 @settings(max_examples=150)
 def test_no_body_breaks_the_server(client, body, length):
