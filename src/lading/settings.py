@@ -223,6 +223,9 @@ class ServeSettings:
         "What of bundles may run here: nothing of their own, their modules (`code`), or pickles, too.",
         choices=("none", "code", "pickle"),
     )
+    trust_policy: str = option(
+        "", "TOML file of who must have signed a bundle, and what may run; empty: every bundle is let in."
+    )
     model_processes: int = option(1, "Processes of a model in Python, in each worker.", at_least=1)
     process_memory_mb: int = option(
         0,
@@ -454,6 +457,11 @@ def ready_environments_folder(environ: Mapping[str, str] = os.environ) -> Path:
 def actor(name: str | None = None, environ: Mapping[str, str] = os.environ) -> str | None:
     """Return who acts: `name`, else ``LADING_ACTOR``, or None if neither is set."""
     return name or environ.get("LADING_ACTOR") or None
+
+
+def trust_policy(path: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the file of the trust policy: `path`, else ``LADING_TRUST_POLICY``; empty without one."""
+    return path or environ.get("LADING_TRUST_POLICY") or ""
 
 
 def hub_key(environ: Mapping[str, str] = os.environ) -> str | None:

@@ -38,6 +38,7 @@ KINDS = {
     "ready": "ready on a server",
     "failed": "failed to load",
     "sealed": "history sealed",
+    "policy": "trust policy of a server",
 }
 """What happened, by the kind of an event."""
 STATES = {

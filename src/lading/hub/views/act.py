@@ -45,7 +45,7 @@ PROBLEMS = {
 """Why a form was not taken."""
 
 # Events of servers change no release; a seal is about the history itself.
-_NO_MOVES = frozenset({"ready", "failed", "sealed"})
+_NO_MOVES = frozenset({"ready", "failed", "sealed", "policy"})
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,6 +33,7 @@ from lading.server.loading.manager import Manager
 from lading.server.loading.policy import Wanted, load_first, unload_first
 from lading.server.loading.proving import Prover
 from lading.server.loading.resolver import Resolver
+from lading.server.loading.trust import LoadGate, load_gate, watching
 from lading.server.metrics import is_gauge
 from lading.server.metrics.shared_memory import CounterStore, PrivateCounters, SharedCounters
 from lading.server.observe.observer import Observer
@@ -85,7 +86,9 @@ def serve(
         wanted = resolver.resolve()
         plane = started.enter_context(closing(_plane(settings, refs, wanted, observer)))
         plane.worker = number
-        manager = started.enter_context(closing(_manager(plane, settings, worker, counters)))
+        gate = load_gate(settings.trust_policy, speaks=number <= 1)
+        plane.trust = gate.facts if gate is not None else None
+        manager = started.enter_context(closing(_manager(plane, settings, worker, counters, gate)))
         resolver.load(wanted, manager, plane)
         store: CounterStore = counters or PrivateCounters(os.getpid())
         observing = observed_rows(settings, plane, registry_url, worker, observer.replica, store)
@@ -105,9 +108,12 @@ def serve(
         started.enter_context(_draining_on_signals(server, worker))
         # Only now: a manager that wants nothing yet would report that everything has settled.
         manager.start()
+        started.enter_context(watching(gate, manager))
         info = _server_info(settings, refs, replica, worker, listener, grpc.port)
         _run_jobs(jobs, app, observer.replica, server, started)
-        _start_tasks(background_tasks, Status(info, plane, app.metrics, rows.columns), rows.recorder, started)
+        _start_tasks(
+            background_tasks, Status(info, plane, app.metrics, rows.columns, gate), rows.recorder, started
+        )
 
         _wait_to_listen(worker, manager, listener)
         _keep_running(programs, started)
@@ -207,7 +213,11 @@ def _default_model(refs: Sequence[Ref | Path], wanted: Sequence[Wanted] | None) 
 
 
 def _manager(
-    plane: DataPlane, settings: ServeSettings, worker: WorkerContext | None, counters: SharedCounters | None
+    plane: DataPlane,
+    settings: ServeSettings,
+    worker: WorkerContext | None,
+    counters: SharedCounters | None,
+    gate: LoadGate | None,
 ) -> Manager:
     count_opening = counters.opening if counters is not None else nullcontext
     most_bytes = model_memory_bytes(settings, memory_limit())
@@ -231,6 +241,7 @@ def _manager(
         opening=opening,
         prover=prover if settings.isolate == "on" else None,
         python=python,
+        gate=gate,
     )
     if worker is not None:
         worker.on_crash(manager.take_out)
