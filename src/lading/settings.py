@@ -304,6 +304,22 @@ class ServeSettings:
         at_least=0,
         at_most=1,
     )
+    access: str = option(
+        "",
+        "TOML file of the callers: keys, issuers of tokens, certificates; empty: all may do all.",
+    )
+    tls_cert: str = option(
+        "", "File with the certificate of REST and gRPC, and its chain, in PEM; empty: without TLS."
+    )
+    tls_key: str = option("", "File with the private key of that certificate, in PEM and without password.")
+    tls_client_ca: str = option(
+        "", "File with the certificates that sign those of clients (mutual TLS); empty: clients need none."
+    )
+    tls_clients: str = option(
+        "required",
+        "Whether clients need one, if `tls_client_ca` is set; gRPC asks for none if it is optional.",
+        choices=("required", "optional"),
+    )
     vertex_health_route: str = option(
         "", "Path of Vertex AI's health route; empty: none.", also=("AIP_HEALTH_ROUTE",)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 import lading
+from lading.cli.commands.access import access
 from lading.cli.commands.batch import batch
 from lading.cli.commands.completion import completion
 from lading.cli.commands.deploy import deploy
@@ -48,7 +49,7 @@ EXAMPLES = (
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Pack and verify", (pack, inspect, verify)),
     ("Registry", (push, pull, list_models, show, diff, tag, matrix, remove, gc)),
-    ("Serve and predict", (serve, predict, batch, jobs)),
+    ("Serve and predict", (serve, predict, batch, jobs, access)),
     ("Images", (image,)),
     ("Releases", (release, rollout, rollback, history)),
     ("Monitoring", (hub, monitor, log, replay)),

@@ -9,16 +9,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 
+from lading.access.tls import Tls
 from lading.errors import LadingError, ModelNotReady
 from lading.runtime.host.descriptors import connection_budget
 from lading.server.exchange import Pipeline
 from lading.server.grpc import Call, Method, Service, descriptors, status_of
 from lading.server.grpc.calls import CallExchange, CallRoute, read_message, shortened
 from lading.server.grpc.connections import Connections
+from lading.server.grpc.encryption import call_names, credentials
 from lading.server.grpc.executor import CallThreads
 from lading.server.grpc.health import Health
 from lading.server.grpc.open_calls import OpenCalls
@@ -31,6 +33,7 @@ from lading.server.inference.request_memory import COUNTED_BYTES, Reservation
 from lading.settings import ServeSettings
 
 Begin = Callable[[ServerCall], None]
+_Call = TypeVar("_Call", bound=CallExchange)
 
 _MOST_PENDING = 1_000_000
 """Calls that may wait in grpcio until they are looked at; as many as there may be are bounded elsewhere."""
@@ -66,10 +69,14 @@ class GrpcServer:
         self._server.add_generic_rpc_handlers((self._health.handler(), *reflections))
         self._ended = threading.Event()
 
-    def start(self, host: str, port: int) -> int:
+    def start(self, host: str, port: int, tls: Tls | None = None) -> int:
         """Listen and answer; return the port. Raises `OSError` if the address is taken."""
         try:
-            bound = self._server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            if tls is None:
+                bound = self._server.add_insecure_port(address)
+            else:
+                bound = self._server.add_secure_port(address, credentials(tls))
         except RuntimeError as error:
             raise OSError(str(error)) from None
         self._connections.port = int(bound)
@@ -107,14 +114,15 @@ class GrpcServer:
         def handle(call: CallExchange, plane: DataPlane) -> Any:
             return method.answer(call.message, Call(plane, self._pipeline.metrics))
 
-        return CallRoute(f"/{service.name}/{method.name}", service.protocol, handle, service.details)
+        name = f"/{service.name}/{method.name}"
+        return CallRoute(name, service.protocol, handle, service.details, method.rule, method.models)
 
     def _method(self, service: Service, method: Method, kind: Any) -> Begin:
         route, calls, threads = self._route(service, method), self._calls, self._threads
 
         # Bytes come in and go out: read and written here they are counted once, and refused in our words.
         def answered(call: ServerCall, data: bytes) -> None:
-            self._answer(call, CallExchange(route, call.context, data), kind.FromString)
+            self._answer(call, self._identified(CallExchange(route, call.context, data)), kind.FromString)
 
         def received(call: ServerCall, data: bytes | None) -> None:
             if data is None:
@@ -124,7 +132,8 @@ class GrpcServer:
                 calls.end_unqueued(call)
 
         def begin(call: ServerCall) -> None:
-            calls.receive(call, received)
+            if self._is_admitted(call, route):
+                calls.receive(call, received)
 
         return begin
 
@@ -136,15 +145,40 @@ class GrpcServer:
             stream = Stream(call)
 
             def answer(data: bytes) -> bytes:
-                with stream.answering(StreamedExchange(route, call.context, data)) as exchange:
+                with stream.answering(
+                    self._identified(StreamedExchange(route, call.context, data))
+                ) as exchange:
                     response, details = self._answer_in_stream(stream, exchange, kind.FromString)
                     framed = frame(response, details, exchange.message, stream.facts(exchange))
                     answer: bytes = framed.SerializeToString()
                     return answer
 
-            self._streams.open(call, answer)
+            if self._is_admitted(call, route):
+                self._streams.open(call, answer)
 
         return begin
+
+    def _identified(self, call: _Call) -> _Call:
+        """Return a call with the names of its client's certificate, if callers are known by them."""
+        access = self._pipeline.access
+        if access is not None and access.takes_certificates:
+            call.certificate = call_names(call.context)
+        return call
+
+    def _is_admitted(self, opened: ServerCall, route: CallRoute) -> bool:
+        """Refuse a call before its message is read, if its caller may do so on no model."""
+        access = self._pipeline.access
+        if access is None:
+            return True
+        call = self._identified(CallExchange(route, opened.context, b""))
+        self._pipeline.identify(call, call.headers.get(b"x-request-id"))
+        try:
+            access.admit(call)
+        except LadingError as error:
+            self._calls.add(opened)
+            self._refuse(opened, call, error)
+            return False
+        return True
 
     def _answer_in_stream(
         self, stream: Stream, call: CallExchange, read: Callable[[bytes], Any]
