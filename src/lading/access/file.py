@@ -39,7 +39,7 @@ from lading.errors import InvalidSetting, mid_sentence
 from lading.gates import unknown_key
 
 ALGORITHMS = (
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519",
 )  # fmt: skip
 """Signatures of tokens: asymmetric ones alone. With a shared secret, who checks a token could forge one."""
 

@@ -31,6 +31,7 @@ log = logging.getLogger("lading.access")
 _BEARER = b"bearer "
 _LONGEST = 16 * 1024
 _MOST_REMEMBERED = 8192
+_NO_KEY: tuple[bytes, Caller | None] = (bytes(32), None)
 _HINT = "send `authorization: Bearer KEY`"
 
 
@@ -62,7 +63,8 @@ class Gate:
         before, self._tokens = self._tokens, tokens
         self._file = file
         self.open_health = file.open_health
-        self._keys = {bytes.fromhex(key.secret): (key, _caller(key, "key")) for key in file.keys}
+        secrets = ((bytes.fromhex(key.secret), key) for key in file.keys)
+        self._keys = {secret: (secret, _caller(key, "key")) for secret, key in secrets}
         self._certificates = {each.secret: _caller(each, "certificate") for each in file.certificates}
         # A dict of its own, last: a thread that still looks at the old callers remembers them there.
         self._remembered: dict[bytes, Caller] = {}
@@ -134,16 +136,19 @@ class Gate:
         raise CallerUnknown("`authorization`", expected=expected, found="another text", hint=_HINT)
 
     def _of_key(self, text: str) -> Caller:
-        if not is_key(text):  # Says nothing about any key: everybody can compute the checksum.
-            raise _wrong_key()
-        digest = hashlib.sha256(text.encode()).digest()
-        key, caller = self._keys.get(digest, (None, None))
-        # Where the digests of a wrong and of a right key begin to differ says nothing about the right key;
-        # compared in constant time all the same, as one does.
-        known = bytes.fromhex(key.secret) if key is not None else bytes(32)
-        if not hmac.compare_digest(known, digest) or caller is None:
-            raise _wrong_key()
+        caller = self._known(text) if is_key(text) else None
+        if caller is None:
+            raise CallerUnknown(
+                "`authorization`", expected="a key of this server", found="another one", hint=_HINT
+            )
         return caller
+
+    def _known(self, text: str) -> Caller | None:
+        """Return the caller of a key, None for a wrong one, in the same time."""
+        digest = hashlib.sha256(text.encode()).digest()
+        # Where the digests of a wrong and of a right key begin to differ says nothing about the right key.
+        known, caller = self._keys.get(digest, _NO_KEY)
+        return caller if hmac.compare_digest(known, digest) else None
 
 
 def denied(caller: Caller, rule: Rule, model: str) -> LadingError:
@@ -156,10 +161,6 @@ def denied(caller: Caller, rule: Rule, model: str) -> LadingError:
 
 def _act(rule: Rule) -> str:
     return {"predict": "predict", "job": "predict", "load": "load", "load all": "load"}.get(rule.name, "read")
-
-
-def _wrong_key() -> CallerUnknown:
-    return CallerUnknown("`authorization`", expected="a key of this server", found="another one", hint=_HINT)
 
 
 def _caller(entry: Entry, kind: str) -> Caller:

@@ -31,6 +31,7 @@ REFRESH_S = 300.0
 LEAST_PAUSE_S = 10.0
 """How long after one fetch an unknown name of a key may cause the next."""
 
+_RETRY_S = 1.0
 _MOST_KEYS = 100
 _MOST_BYTES = 1 << 20
 _FETCH_S = 10.0
@@ -80,7 +81,8 @@ class IssuerKeys:
                 return key
             if key is not None or self._find is None or self._clock() - self._tried_at < LEAST_PAUSE_S:
                 raise CallerUnknown("the token", expected="a key of its issuer", found="another one")
-        self._wake.set()
+        if self._clock() - self._tried_at >= _RETRY_S:
+            self._wake.set()
         raise IssuerUnavailable(
             f"issuer `{self._issuer}`",
             expected="the key that signed the token",
@@ -106,14 +108,8 @@ class IssuerKeys:
             self._tried_at = self._clock()
             pause_s = REFRESH_S
             if self._failures:
-                pause_s = back_off_s(self._failures, first_s=1.0, most_s=60.0)
+                pause_s = back_off_s(self._failures, first_s=_RETRY_S, most_s=60.0)
             self._wake.wait(pause_s)
-            # However often tokens ask: never twice within the least pause, unless nothing is known yet.
-            while not self._closed and self._keys is not None:
-                left_s = self._tried_at + LEAST_PAUSE_S - self._clock()
-                if left_s <= 0:
-                    break
-                time.sleep(min(left_s, 0.5))
 
 
 def check_keys(rules: IssuerRules) -> Keys | None:

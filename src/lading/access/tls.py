@@ -117,6 +117,9 @@ def _read(files: TlsFiles, now: float) -> tuple[ssl.SSLContext, TlsPair, str]:
 
 
 def _load_chain(context: ssl.SSLContext, files: TlsFiles) -> None:
+    if b"ENCRYPTED" in _bytes(files.key, "tls_key"):
+        where, expected = f"`{files.key}`", "a private key without password"
+        raise InvalidSetting(where, expected=expected, found="one that is encrypted")
     try:
         # An empty password: a key that has one is refused, and nobody is asked for it on a terminal.
         context.load_cert_chain(files.cert, files.key, password="")
@@ -125,9 +128,6 @@ def _load_chain(context: ssl.SSLContext, files: TlsFiles) -> None:
         if "MISMATCH" in reason:
             where, expected = f"`{files.key}`", f"the private key of the certificate in `{files.cert}`"
             raise InvalidSetting(where, expected=expected, found="that of another one") from None
-        if "DECRYPT" in reason or "PASSWORD" in reason:
-            where, expected = f"`{files.key}`", "a private key without password"
-            raise InvalidSetting(where, expected=expected, found="one that is encrypted") from None
         where = f"`{files.cert}`, `{files.key}`"
         expected = "a certificate and its private key in PEM"
         actual = f"what OpenSSL cannot read ({reason.lower().replace('_', ' ') or 'another form'})"

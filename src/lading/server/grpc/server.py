@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 
 import grpc
 
+from lading.access import SERVER_FACTS
 from lading.access.tls import Tls
 from lading.errors import LadingError, ModelNotReady
 from lading.runtime.host.descriptors import connection_budget
 from lading.server.exchange import Pipeline
-from lading.server.grpc import Call, Method, Service, descriptors, status_of
+from lading.server.grpc import Call, Method, Service, descriptors, details_of, no_model, status_of
 from lading.server.grpc.calls import CallExchange, CallRoute, read_message, shortened
 from lading.server.grpc.connections import Connections
 from lading.server.grpc.encryption import call_names, credentials
@@ -39,6 +40,7 @@ _MOST_PENDING = 1_000_000
 """Calls that may wait in grpcio until they are looked at; as many as there may be are bounded elsewhere."""
 
 _GREETING_MS = 20_000
+_REFLECT = "ServerReflectionInfo"
 
 _TURN_S = 0.1
 """How much later than a change a watcher may learn of it, and how late a time limit may be kept."""
@@ -64,8 +66,10 @@ class GrpcServer:
         names = [service.name for service in services]
         self._health = Health(pipeline.plane, names, self._calls)
         answer = Reflection([*names, self._health.name]).answer
-        reflect = {"ServerReflectionInfo": lambda call: self._streams.open(call, answer)}
-        reflections = (handlers(name, reflect) for name in NAMES)
+        reflections = (
+            handlers(name, {_REFLECT: self._admitted(name, lambda call: self._streams.open(call, answer))})
+            for name in NAMES
+        )
         self._server.add_generic_rpc_handlers((self._health.handler(), *reflections))
         self._ended = threading.Event()
 
@@ -157,6 +161,16 @@ class GrpcServer:
                 self._streams.open(call, answer)
 
         return begin
+
+    def _admitted(self, service: str, begin: Begin) -> Begin:
+        """Return what begins a call of a service without models, for callers who are known."""
+        route = CallRoute(f"/{service}/{_REFLECT}", "reflection", _never, details_of, SERVER_FACTS, no_model)
+
+        def begin_admitted(call: ServerCall) -> None:
+            if self._is_admitted(call, route):
+                begin(call)
+
+        return begin_admitted
 
     def _identified(self, call: _Call) -> _Call:
         """Return a call with the names of its client's certificate, if callers are known by them."""
@@ -267,6 +281,10 @@ class GrpcServer:
         call.context.set_trailing_metadata(metadata)
         # A job and its call name each other: left so, only the garbage collector frees them and their arrays.
         call.job = None
+
+
+def _never(call: CallExchange, _plane: DataPlane) -> Any:
+    raise NotImplementedError(call.route.method)
 
 
 def _keep(_reservation: Reservation | None) -> None:
