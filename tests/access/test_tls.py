@@ -39,18 +39,16 @@ def test_a_certificate_needs_its_key():
 
 
 def test_a_certificate_and_the_key_of_another(authority):
-    one, other = authority.sign("a"), authority.sign("b")
-    assert refusal(one.cert, other.key) == (
-        f"`{other.key}`: expected the private key of the certificate in `{one.cert}`, found that of another one"
-    )
+    first, other = authority.sign("a"), authority.sign("b")
+    expected = f"expected the private key of the certificate in `{first.cert}`, found that of another one"
+    assert refusal(first.cert, other.key) == f"`{other.key}`: {expected}"
 
 
 def test_a_certificate_that_is_over(authority):
     signed = authority.sign("old", days=-1)
     message = refusal(signed.cert, signed.key)
-    assert message.startswith(
-        f"`{signed.cert}`: expected a certificate that holds, found one that expired on "
-    )
+    expected = "expected a certificate that holds, found one that expired at 20"
+    assert message.startswith(f"`{signed.cert}`: {expected}")
 
 
 def test_a_key_with_a_password_is_refused_and_nobody_is_asked(authority):
@@ -68,7 +66,7 @@ def test_files_that_are_missing_or_hold_something_else(authority, tmp_path):
     )
     text = tmp_path / "text.pem"
     text.write_text("hello")
-    assert refusal(text, signed.key) == f"`{text}`: expected a certificate in PEM, found no PEM"
+    assert refusal(text, signed.key) == f"`{text}`: expected a certificate in PEM, found another form"
     assert "a certificate and its private key in PEM" in refusal(signed.cert, text)
     assert refusal(signed.cert, signed.key, text) == (
         f"`{text}`: expected certificates in PEM, found another form"

@@ -38,7 +38,7 @@ class Authority:
     def sign(
         self, name: str, *, uri: str = "", days: int = 30, password: bytes | None = None, to: str = ""
     ) -> Signed:
-        """Sign a certificate of `name` for this machine; a negative number of `days` makes it one of before."""
+        """Sign a certificate of `name` for this machine; with `days` below 0 it is over."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name(
             [

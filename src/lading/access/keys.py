@@ -1,8 +1,8 @@
 """API keys: how they are drawn, how scanners recognise them, and the only form in which they are kept.
 
-A key is ``lading_``, 32 characters of 62, and 6 characters of a checksum: whoever searches logs and
-repositories for leaked keys finds them without false alarms. With 190 bits of chance, one SHA-256 is enough
-to keep it: nobody can try out so many.
+A key is ``lading_``, 32 characters of 62, and 6 characters of a checksum: scanners that search logs and
+repositories for leaked keys find them without false alarms. With 190 bits drawn at random, one SHA-256 is
+enough to keep it: nobody can try out so many.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def new_key() -> str:
 
 
 def is_key(text: str) -> bool:
-    """Return whether a text has the form and the checksum of a key, be it known or not."""
+    """Return whether a text has the form and the checksum of a key, known or not."""
     return PATTERN.fullmatch(text) is not None and _checksum(text[:-_CHECKED]) == text[-_CHECKED:]
 
 

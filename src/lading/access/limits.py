@@ -53,8 +53,7 @@ class Limits:
 def slots_of(*names: str, count: int) -> tuple[int, ...]:
     """Return where the limits of a caller are counted: the same in every worker, and after each reload.
 
-    Of 65,536 places: two callers share one by chance, and then the stricter limit, once in 13 files of 100
-    callers with limits.
+    Of 65,536 places: two callers share one at random, once in 13 files of 100 callers with limits.
     """
     digest = hashlib.blake2b("\0".join(names).encode()).digest()
     return tuple(int.from_bytes(digest[4 * at : 4 * at + 4], "little") % SLOTS for at in range(count))

@@ -7,17 +7,22 @@ open keep theirs, and those that come later get the next.
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from lading.access.watch import FileWatch
+from lading.clock import iso_time
 from lading.errors import InvalidSetting
 
 log = logging.getLogger("lading.access")
+
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_VERSION, _UTC_TIME = 0xA0, 0x17
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,20 +153,53 @@ def _load_ca(context: ssl.SSLContext, files: TlsFiles, data: bytes) -> None:
 
 def _check_certificate(path: Path, data: bytes, now: float) -> str:
     """Return until when a certificate holds; raises `InvalidSetting` if that is over, or not yet begun."""
+    match = _PEM.search(data)
+    if match is None:
+        raise InvalidSetting(f"`{path}`", expected="a certificate in PEM", found="another form")
     try:
-        # The standard library's own reader, which serving hosts have; it only takes files.
-        decoded: dict[str, Any] = ssl._ssl._test_decode_cert(str(path))  # type: ignore[attr-defined]  # noqa: SLF001
-    except (ssl.SSLError, OSError):
-        found = "another form" if b"-----BEGIN" in data else "no PEM"
-        raise InvalidSetting(f"`{path}`", expected="a certificate in PEM", found=found) from None
-    begins, ends = (ssl.cert_time_to_seconds(decoded[name]) for name in ("notBefore", "notAfter"))
+        begins, ends = validity(ssl.PEM_cert_to_DER_cert(match[0].decode()))
+    except (ValueError, IndexError):
+        raise InvalidSetting(f"`{path}`", expected="a certificate in PEM", found="another form") from None
     if ends <= now:
-        found = f"one that expired on {decoded['notAfter']}"
-        raise InvalidSetting(f"`{path}`", expected="a certificate that holds", found=found)
+        actual = f"one that expired at {iso_time(ends)}"
+        raise InvalidSetting(f"`{path}`", expected="a certificate that holds", found=actual)
     if begins > now:
-        found = f"one that begins on {decoded['notBefore']}"
-        raise InvalidSetting(f"`{path}`", expected="a certificate that holds", found=found)
-    return str(decoded["notAfter"])
+        actual = f"one that begins at {iso_time(begins)}"
+        raise InvalidSetting(f"`{path}`", expected="a certificate that holds", found=actual)
+    return iso_time(ends)
+
+
+def validity(data: bytes) -> tuple[float, float]:
+    """Return from when and until when a certificate in DER holds; raises `ValueError` if it is none.
+
+    Read here, because the standard library has no public way and a server with keys alone no cryptography.
+    """
+    _, certificate, _ = _element(data)
+    _, fields, _ = _element(certificate)
+    kind, _, rest = _element(fields)
+    # RFC 5280, 4.1: a version may stand before serial number, algorithm, issuer and validity.
+    for _ in range(3 if kind == _VERSION else 2):
+        _, _, rest = _element(rest)
+    _, times, _ = _element(rest)
+    first, begins, rest = _element(times)
+    second, ends, _ = _element(rest)
+    return _time(first, begins), _time(second, ends)
+
+
+def _element(data: bytes) -> tuple[int, bytes, bytes]:
+    """Return the kind and the content of the first element of DER, and what follows it."""
+    kind, length, start = data[0], data[1], 2
+    if length & 0x80:
+        start += length & 0x7F
+        length = int.from_bytes(data[2:start])
+    if start + length > len(data):
+        raise ValueError("cut short")
+    return kind, data[start : start + length], data[start + length :]
+
+
+def _time(kind: int, content: bytes) -> float:
+    form = "%y%m%d%H%M%SZ" if kind == _UTC_TIME else "%Y%m%d%H%M%SZ"
+    return datetime.strptime(content.decode("ascii"), form).replace(tzinfo=UTC).timestamp()
 
 
 def _bytes(path: Path, setting: str) -> bytes:

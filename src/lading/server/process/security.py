@@ -73,7 +73,7 @@ def _warn(settings: ServeSettings) -> None:
     if not settings.access:
         log.warning(
             "ACCESS CONTROL IS OFF, and %s is reached from other machines: everybody who reaches this port "
-            "may read and predict. `--access FILE` names who may; see docs/guides/security.md",
+            "may read and predict. `--access FILE` names who may",
             settings.host,
         )
     elif not settings.tls_cert:

@@ -14,7 +14,7 @@ from lading.cli.ui.command import Group
     short_help="Say who may call servers.",
     cls=Group,
     examples=(
-        "lading access key new --name scoring --role predict --models fraud,iris* >> access.toml",
+        "lading access key new --name scoring --role predict --models fraud,iris*",
         "lading access check access.toml",
     ),
 )

@@ -12,7 +12,7 @@ from lading.access import ROLES, Grant
 from lading.access.file import AccessFile
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
-from lading.cli.ui.parameters import FILE, json_option
+from lading.cli.ui.parameters import json_option
 from lading.clock import iso_time
 
 
@@ -22,7 +22,7 @@ from lading.clock import iso_time
     cls=Command,
     examples=("lading access check access.toml", "lading access check access.toml --json"),
 )
-@click.argument("file", type=FILE)
+@click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def check(file: Path, as_json: bool) -> None:
     """Read FILE as a server would, and list its callers; the addresses of issuers are not asked."""

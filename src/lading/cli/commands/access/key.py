@@ -19,7 +19,7 @@ from lading.cli.ui.parameters import json_option
     "key",
     short_help="Draw API keys.",
     cls=Group,
-    examples=("lading access key new --name scoring --role predict >> access.toml",),
+    examples=("lading access key new --name scoring --role predict",),
 )
 def key() -> None:
     """Draw API keys, of which the access file has the hashes alone."""
@@ -30,7 +30,7 @@ def key() -> None:
     short_help="Draw a key, and print the lines of the access file for it.",
     cls=Command,
     examples=(
-        "lading access key new --name scoring --role predict --models fraud,iris* >> access.toml",
+        "lading access key new --name scoring --role predict --models fraud,iris*",
         "lading access key new --name prometheus --role read --expires 90d --json",
     ),
 )
