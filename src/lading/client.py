@@ -97,7 +97,8 @@ class Client:
     default model and uses that one from then on. ``headers`` are sent with every request, and so is the
     ``key`` (or else ``LADING_KEY``), an API key or a token. ``ca`` is a file with the certificates that sign
     the server's, ``cert`` the files of the client's own certificate and its key. Several threads may share
-    one client. Raises `RemoteError` if the server answers with an error, with its sentence, hint, ``status`` and ``code``, and `ServerUnavailable` if the server cannot be reached, does not answer within
+    one client. Raises `RemoteError` if the server answers with an error, with its sentence, hint, ``status``
+    and ``code``, and `ServerUnavailable` if the server cannot be reached, does not answer within
     ``timeout_s``, or is not ready (503).
     """
 

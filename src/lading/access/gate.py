@@ -65,6 +65,7 @@ class Gate:
         self.open_health = file.open_health
         secrets = ((bytes.fromhex(key.secret), key) for key in file.keys)
         self._keys = {secret: (secret, _caller(key, "key")) for secret, key in secrets}
+        self._named = {caller.name: caller for _, caller in self._keys.values()}
         self._certificates = {each.secret: _caller(each, "certificate") for each in file.certificates}
         # A dict of its own, last: a thread that still looks at the old callers remembers them there.
         self._remembered: dict[bytes, Caller] = {}
@@ -108,6 +109,11 @@ class Gate:
     def of_key(self, key: str) -> Caller:
         """Return the caller of an API key, such as somebody types it; raises `CallerUnknown`."""
         return self.of_credential(b"Bearer " + key.encode("utf-8", "replace"))
+
+    def named(self, name: str) -> Caller | None:
+        """Return who has a key by its name, or None if nobody has, or it has expired."""
+        caller = self._named.get(name)
+        return None if caller is None or caller.expires_at <= self._clock() else caller
 
     def of_certificate(self, names: tuple[str, ...]) -> Caller | None:
         """Return the caller of a certificate that has the `names`, or None if the file has none of them."""
