@@ -11,8 +11,10 @@ import pytest
 from lading.access.file import AccessFile
 from lading.access.gate import Gate
 from lading.hub.access.by_file import FileAccess
+from lading.release import Plan
 from support.access_files import Keys
 from support.hub_person import ORIGIN, Form, Person, app_of
+from support.rollout_processes import two_versions
 
 KEYS = Keys()
 KEYS.add("ann", "read", "release")
@@ -102,3 +104,20 @@ def test_no_route_but_those_of_signing_in_answers_who_has_not_signed_in(app):
         if ask(app, example).status_code not in (303, 401) or path.startswith("/language"):
             opened.add(path)
     assert opened == {"/sign-in", "/sign-out", "/health", "/static/{file}", "/language/{language}"}
+
+
+@pytest.mark.slow
+def test_who_may_release_a_model_acts_on_it_and_the_history_has_the_name(tmp_path):
+    registry = two_versions(str(tmp_path / "acting"))
+    registry.releases.begin("iris", 2, Plan(mode="canary", steps=(5, 25)), actor="ada")
+    app = app_of(registry, FileAccess(KEYS.gate()))
+    try:
+        refused = signed_in(app, "bob").act("pause")
+        assert refused.status_code == 403
+        assert "does not let you change releases of this model" in refused.text
+        assert registry.releases.current("iris").state == "running"
+        assert signed_in(app, "ann").act("pause").status_code == 303
+        assert registry.releases.current("iris").state == "paused"
+        assert list(registry.releases.events("iris"))[-1].actor == "ann"
+    finally:
+        registry.catalog.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lading.access import FACTS, OPEN, PREDICTION, READ_ALL, Rule
+from lading.access import FACTS, OPEN, PREDICTION, SERVER_FACTS, Rule
 from lading.errors import LadingError
 from lading.server.http.messages import Handler, Response, Route
 from lading.server.protocols import error_response
@@ -41,7 +41,7 @@ def routes() -> Iterator[Route]:
         yield route(FACTS, "GET", f"{prefix}/metadata", info.metadata, "Inputs and outputs, with a sample")
         yield route(FACTS, "GET", f"{prefix}/label", info.label, "The labels by class")
         yield route(OPEN, "GET", f"{prefix}/health", health, "Whether it is ready, and why not")
-    yield route(READ_ALL, "GET", "/models", info.list_models, "The models of this server")
+    yield route(SERVER_FACTS, "GET", "/models", info.list_models, "The models of this server")
     for prefix in _MODEL_PREFIXES:
         yield route(FACTS, "GET", prefix, info.show_model, "One model")
 
