@@ -25,15 +25,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import models
 from joserfc import jws
 from joserfc.jwk import ECKey
+
+import models
+from lading.access.keys import key_hash, new_key
 from load import Load, http
 from observation import cpu_s
 from servers import Running, lading
 from workloads import ROW, interleaved, paired, started
-
-from lading.access.keys import key_hash, new_key
 
 LIMITS = {"off": ("before", 0.98), "key": ("off", 0.95), "token": ("off", 0.95), "flooded": ("key", 0.90)}
 """What each is compared with, and the share of its rate that we want at least."""
@@ -66,7 +66,7 @@ def flood(port: int, per_s: int) -> Iterator[list[int]]:
     wire = socket.create_connection(("127.0.0.1", port))
     ended, ticks, tick_s = threading.Event(), [], 0.01
     count = max(1, int(per_s * tick_s))
-    head = f"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {len(ROW)}\r\n"
+    head = f"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-length: {len(ROW)}\r\n"
     batches = [
         b"".join(f"{head}authorization: Bearer {new_key()}\r\n\r\n".encode() + ROW for _ in range(count))
         for _ in range(50)
@@ -117,7 +117,9 @@ def main() -> None:
             commands["before"] = (off, {"environ": {"PYTHONPATH": options.before}})
         with started(**commands) as up:
 
-            def measure(name: str, server: Running, header: str = "", *, wrong: int = 0) -> Callable[[], Load]:
+            def measure(
+                name: str, server: Running, header: str = "", *, wrong: int = 0
+            ) -> Callable[[], Load]:
                 headers = {"authorization": header} if header else {}
 
                 def once() -> Load:

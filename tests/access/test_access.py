@@ -76,5 +76,5 @@ def test_names_that_callers_invent_do_not_fill_the_memory():
     limited = caller(Grant(PREDICT, ("iris",)))
     for number in range(5000):
         assert not limited.may(PREDICTION, f"other-{number}")
-    assert len(limited._known) <= 1024
+    assert len(limited.known) <= 1024
     assert limited.may(PREDICTION, "iris")

@@ -82,14 +82,14 @@ def test_a_new_file_holds_at_once_for_callers_that_were_seen_before():
     assert gate.of_credential(bearer(new)).name == "new"
 
 
-def test_wrong_keys_are_not_remembered():
+def test_wrong_keys_are_notremembered():
     keys = Keys()
     keys.add("a", "predict")
     gate = keys.gate()
     for _ in range(100):
         with pytest.raises(CallerUnknown):
             gate.of_credential(bearer(new_key()))
-    assert gate._remembered == {}
+    assert gate.remembered == {}
 
 
 def test_no_credential_is_kept_in_memory():
@@ -98,7 +98,7 @@ def test_no_credential_is_kept_in_memory():
     gate = keys.gate()
     gate.of_credential(bearer(key))
     assert key not in repr(vars(gate))
-    assert key.encode() not in b"".join(gate._remembered)
+    assert key.encode() not in b"".join(gate.remembered)
 
 
 def test_what_a_caller_was_not_granted_is_denied_by_name():

@@ -86,7 +86,8 @@ class Caller:
     """Who asks: a key, the subject of a token or of a certificate, with what it was granted.
 
     ``kind`` is "key", "token", "certificate" or "server". ``expires_at`` is Unix time, and so is ``until``,
-    after which it has to be proved again. ``slots`` are where its limits are counted (`Limits`).
+    after which it has to be proved again. ``slots`` are where its limits are counted (`Limits`). ``known``
+    has what `may` has answered, by rule and model.
     """
 
     name: str
@@ -96,17 +97,17 @@ class Caller:
     until: float = float("inf")
     limits: tuple[Limit, ...] = ()
     slots: tuple[int, ...] = ()
-    _known: dict[tuple[str, str], bool] = field(default_factory=dict, repr=False)
+    known: dict[tuple[str, str], bool] = field(default_factory=dict, repr=False)
 
     def may(self, rule: Rule, model: str = "") -> bool:
         """Return whether the caller may do what `rule` rules, on `model` if it is about one."""
         key = (rule.name, model)
-        known = self._known.get(key)
+        known = self.known.get(key)
         if known is None:
             known = any(_allows(grant, rule, model) for grant in self.grants)
-            if len(self._known) >= _MOST_REMEMBERED:  # Names come from callers: there is no end of them.
-                self._known.clear()
-            self._known[key] = known
+            if len(self.known) >= _MOST_REMEMBERED:  # Names come from callers: there is no end of them.
+                self.known.clear()
+            self.known[key] = known
         return known
 
 

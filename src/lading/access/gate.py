@@ -68,7 +68,7 @@ class Gate:
         self._named = {caller.name: caller for _, caller in self._keys.values()}
         self._certificates = {each.secret: _caller(each, "certificate") for each in file.certificates}
         # A dict of its own, last: a thread that still looks at the old callers remembers them there.
-        self._remembered: dict[bytes, Caller] = {}
+        self.remembered: dict[bytes, Caller] = {}
         if before is not None:
             before.close()
 
@@ -90,7 +90,7 @@ class Gate:
     def of_credential(self, header: bytes) -> Caller:
         """Return the caller of an ``authorization`` header; raises `CallerUnknown`, `IssuerUnavailable`."""
         digest = hashlib.sha256(header).digest()
-        remembered = self._remembered
+        remembered = self.remembered
         caller = remembered.get(digest)
         if caller is None or caller.until <= self._clock():
             caller = self._prove(header)
@@ -133,7 +133,7 @@ class Gate:
             raise CallerUnknown("`authorization`", expected=expected, found=f"{len(header)}", hint=_HINT)
         if header[: len(_BEARER)].lower() != _BEARER:
             raise CallerUnknown("`authorization`", expected="a bearer", found="another scheme", hint=_HINT)
-        text = header[len(_BEARER) :].strip().decode("latin-1")
+        text = header[len(_BEARER) :].strip(b" \t").decode("latin-1")
         if text.startswith(PREFIX):
             return self._of_key(text)
         if self._tokens is not None and text.count(".") == 2:

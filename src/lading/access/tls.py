@@ -133,10 +133,10 @@ def _load_chain(context: ssl.SSLContext, files: TlsFiles) -> None:
         if "MISMATCH" in reason:
             where, expected = f"`{files.key}`", f"the private key of the certificate in `{files.cert}`"
             raise InvalidSetting(where, expected=expected, found="that of another one") from None
-        where = f"`{files.cert}`, `{files.key}`"
+        place = f"`{files.cert}`, `{files.key}`"
         expected = "a certificate and its private key in PEM"
         actual = f"what OpenSSL cannot read ({reason.lower().replace('_', ' ') or 'another form'})"
-        raise InvalidSetting(where, expected=expected, found=actual) from None
+        raise InvalidSetting(place, expected=expected, found=actual) from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise InvalidSetting(f"`{files.key}`", expected="a file that can be read", found=reason) from None

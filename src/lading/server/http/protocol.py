@@ -29,10 +29,9 @@ from lading.server.http.slow_clients import ClientLimits
 from lading.server.http.stage import (
     END_OF_HEAD,
     LONGEST_HEAD,
-    LONGEST_WITH_CREDENTIAL,
+    AroundCredential,
     Head,
     Stage,
-    without_credential,
 )
 from lading.server.inference.job import Job
 from lading.server.inference.request_memory import COUNTED_BYTES
@@ -92,6 +91,7 @@ class FastProtocol(HttpConnection):
         super().__init__(*arguments, **options)
         self._closing = False
         self._certificate: tuple[str, ...] = ()  # The names of the client's, if callers are known by them.
+        self._around_credential: AroundCredential | None = None  # Of the last request that had one.
         # Of the request that is being received.
         self._request: Request | None = None  # None while it is uvicorn's, or not known yet.
         self._headers: dict[bytes, bytes] = {}
@@ -157,17 +157,23 @@ class FastProtocol(HttpConnection):
         Most clients send the same few heads. The parser is skipped: it is between two requests before and
         after.
         """
-        end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
-        head = self.stage.heads.get(data[:end]) if end <= LONGEST_HEAD else None
         credential = None
-        if head is None:
-            if not self.stage.takes_credentials or end > LONGEST_WITH_CREDENTIAL:
-                return False
-            without = without_credential(data[:end])
-            head = self.stage.heads.get(without[0]) if without is not None else None
-            if head is None or without is None:
-                return False
-            credential = without[1]
+        if (
+            self._around_credential is not None
+        ):  # In place, because every request of such a client passes here.
+            before, behind, start, stop, end, head = self._around_credential
+            if data.startswith(behind, stop) and data.startswith(before):
+                credential = data[start:stop]
+        if credential is None or b"\n" in credential or b"\r" in credential:
+            end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
+            known = self.stage.heads.get(data[:end]) if end <= LONGEST_HEAD else None
+            credential = None
+            if known is None:
+                around = self._around_credential = self.stage.find_around_credential(data, end)
+                if around is None:
+                    return False
+                known, credential = around.head, data[around.start : around.stop]
+            head = known
         missing = end + head.body_bytes - len(data)
         if missing < 0:
             return False

@@ -77,6 +77,20 @@ class Head(NamedTuple):
     body_bytes: int
 
 
+class AroundCredential(NamedTuple):
+    """A known head with a credential: what stands before and behind that, and where it begins and ends.
+
+    For a connection, whose next head is most often the same but for nothing: it is not searched again.
+    """
+
+    before: bytes
+    behind: bytes
+    start: int
+    stop: int
+    end: int
+    head: Head
+
+
 def without_credential(head: bytes) -> tuple[bytes, bytes] | None:
     """Return a head without the line of its credential, and the credential; None without a plain one."""
     for spelling in _SPELLINGS:
@@ -208,6 +222,20 @@ class Stage:
             self.heads.clear()
         target = FastRoute(request.method, request.path, request.route, request.params)
         self.heads[head] = Head(target, headers, body_bytes)
+
+    def find_around_credential(self, data: bytes, end: int) -> AroundCredential | None:
+        """Return a known head of `end` bytes at the beginning of `data`, but for its credential, or None."""
+        if not self.takes_credentials or end > LONGEST_WITH_CREDENTIAL:
+            return None
+        text = data[:end]
+        without = without_credential(text)
+        head = self.heads.get(without[0]) if without is not None else None
+        # With a line end in it, a credential would be more than one header.
+        if head is None or without is None or b"\r" in without[1] or b"\n" in without[1]:
+            return None
+        start = next(text.find(each) + len(each) for each in _SPELLINGS if each in text)
+        stop = start + len(without[1])
+        return AroundCredential(text[:start], text[stop:], start, stop, end, head)
 
     def head(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
         """Return the status line and the default headers of a 200 with JSON; made once a second."""

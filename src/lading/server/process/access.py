@@ -5,6 +5,9 @@ Who callers are is `lading.access`; which rule holds is stated by each route and
 
 from __future__ import annotations
 
+from hashlib import sha256
+from time import time
+
 from lading.access import ANYBODY, SERVER_FACTS, Caller, Rule, may_at_all
 from lading.access.gate import Gate, denied
 from lading.errors import CallerUnknown, LadingError
@@ -33,6 +36,19 @@ class RequestAccess:
         """Set the caller of an exchange; raises `AccessError`, `RateExceeded`, `IssuerUnavailable`."""
         if exchange.caller is not None:
             return
+        header = exchange.credential
+        # The way of nearly all, which costs less than a microsecond: a known head, a caller seen before.
+        if header is not None:
+            caller = self._gate.remembered.get(sha256(header).digest())
+            rule = exchange.route.rule
+            if caller is not None and rule.of_model and not caller.limits and caller.until > time():
+                (model,) = exchange.models()
+                if caller.known.get((rule.name, model or self._plane.default_model)):
+                    exchange.caller = caller
+                    return
+        self._authorise(exchange)
+
+    def _authorise(self, exchange: Exchange) -> None:
         rule = exchange.route.rule
         if not rule.roles:
             if self._gate.open_health:
