@@ -26,13 +26,7 @@ from lading.server.http.content_type import is_json
 from lading.server.http.messages import JSON, Request, Response
 from lading.server.http.refusals import Refusal
 from lading.server.http.slow_clients import ClientLimits
-from lading.server.http.stage import (
-    END_OF_HEAD,
-    LONGEST_HEAD,
-    AroundCredential,
-    Head,
-    Stage,
-)
+from lading.server.http.stage import END_OF_HEAD, LONGEST_HEAD, AroundCredential, Head, Stage
 from lading.server.inference.job import Job
 from lading.server.inference.request_memory import COUNTED_BYTES
 
