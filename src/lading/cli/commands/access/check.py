@@ -10,6 +10,7 @@ import click
 
 from lading.access import ROLES, Grant
 from lading.access.file import AccessFile
+from lading.access.libraries import check_libraries
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import json_option
@@ -27,7 +28,7 @@ from lading.clock import iso_time
 def check(file: Path, as_json: bool) -> None:
     """Read FILE as a server would, and list its callers; the addresses of issuers are not asked."""
     known = AccessFile.read(file)
-    known.check_libraries()
+    check_libraries(known)
     rows = list(_rows(known))
     if as_json:
         printing.as_json({"callers": rows, "open_health": known.open_health})
