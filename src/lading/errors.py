@@ -9,6 +9,8 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     │   ├── InvalidReference        a model reference that cannot be read
     │   ├── InvalidName             a model or tag name outside the grammar
     │   ├── InvalidSetting          a flag, variable or file with an impossible value
+    │   ├── KeyInvalid              a file that holds no key of a kind that signs here
+    │   ├── TrustPolicyInvalid      a trust policy that says something other than such a file can
     │   └── ExtraMissing            a part of lading that is not installed here
     ├── BundleError               a bundle that breaks a rule of FORMAT.md
     │   ├── ManifestInvalid         bundle.json is not the JSON that the format describes
@@ -49,7 +51,15 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     │   ├── EnvironmentFailed       the environment of a lock cannot be built here
     │   ├── CodeNotAllowed          the bundle runs more of its own than is allowed here
     │   ├── EnvironmentPythonMissing  no Python of the minor version that the bundle names
-    │   └── HistoryBroken           an event of a release was changed or left out
+    │   ├── HistoryBroken           an event of a release was changed or left out
+    │   └── TrustError              a bundle that a trust policy does not let in, or what was signed about it
+    │       ├── AttestationInvalid    not the envelope, the statement or the predicate that it should be
+    │       ├── SignatureInvalid      not what the key that it names has signed
+    │       ├── SignerUnknown         signed by no key that counts here
+    │       ├── SubjectMismatch       signed about other bytes
+    │       ├── AttestationExpired    older than the policy allows
+    │       ├── PredicateUnknown      of a type that neither lading nor the policy knows
+    │       └── PolicyNotMet          fewer signatures, or more code, than the policy asks for
     ├── InputError                a request that does not fit the signature
     │   ├── BodyInvalid             not the JSON, CSV or frame that the protocol describes
     │   ├── ValueRefused            a value of another type, or one that a cast would change
@@ -83,6 +93,7 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     │   ├── ServerBusy              requests in flight take as much memory as they may
     │   ├── QueueFull
     │   ├── MemoryShort             a model that would need more memory than is free
+    │   ├── AttachmentTooLarge      an attestation, SBOM or scan of more bytes than are kept
     │   └── DeadlineExceeded
     ├── ConflictError             another actor's state stands in the way
     │   ├── DestinationExists
@@ -203,6 +214,14 @@ class InvalidName(UsageError):
 
 class InvalidSetting(UsageError):
     """A flag, variable or file with an impossible value."""
+
+
+class KeyInvalid(UsageError):
+    """A file that holds no key of a kind that signs or verifies here, or that cannot be read as one."""
+
+
+class TrustPolicyInvalid(UsageError):
+    """A trust policy that says something other than such a file can."""
 
 
 class ExtraMissing(UsageError):
@@ -369,6 +388,38 @@ class HistoryBroken(VerificationError):
     """An event in the history of a model's releases was changed later or left out."""
 
 
+class TrustError(VerificationError):
+    """A bundle that a trust policy does not let in, or a statement about it that does not count."""
+
+
+class AttestationInvalid(TrustError):
+    """Bytes that are not the envelope, the statement or the predicate that they should be."""
+
+
+class SignatureInvalid(TrustError):
+    """A signature that the key which it names did not make over these bytes."""
+
+
+class SignerUnknown(TrustError):
+    """A signature by no key that counts here."""
+
+
+class SubjectMismatch(TrustError):
+    """A statement about other bytes than those at hand."""
+
+
+class AttestationExpired(TrustError):
+    """A statement that is older than the policy allows, or that does not say how old it is."""
+
+
+class PredicateUnknown(TrustError):
+    """A statement of a type that neither lading nor the policy knows."""
+
+
+class PolicyNotMet(TrustError):
+    """Fewer signatures, or fewer roles, or more code of its own, than the policy asks for."""
+
+
 class InputError(LadingError):
     """A request that does not fit the signature.
 
@@ -521,6 +572,10 @@ class QueueFull(LimitError):
 
 class MemoryShort(LimitError):
     """A model that would need more memory than is free."""
+
+
+class AttachmentTooLarge(LimitError):
+    """An attestation, an SBOM or a scan of more bytes than are kept."""
 
 
 class DeadlineExceeded(LimitError):

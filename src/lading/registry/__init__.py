@@ -1,8 +1,8 @@
 """Where bundles and what is known of them are kept: a `Catalog` of rows and a `Store` of blobs.
 
-Holds the `Registry` over both; its seven parts (``versions``, ``releases``, ``traffic``, ``fleet``,
-``monitoring``, ``runs``, ``jobs``) need the catalog alone. The contracts and what implements them are in
-``catalog`` and ``store``. Never runs a model.
+Holds the `Registry` over both; its eight parts (``versions``, ``releases``, ``traffic``, ``fleet``,
+``monitoring``, ``runs``, ``jobs``, ``attachments``) need the catalog alone. The contracts and what implements
+them are in ``catalog`` and ``store``. Never runs a model.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from lading.blobs.os_errors import destination_errors
 from lading.blobs.progress import OnProgress, report_reads, report_writes
 from lading.clock import iso_time
 from lading.errors import BlobNotFound, BundleError, RegistryUnavailable, UsageError
+from lading.registry.attachments import Attachments
 from lading.registry.cache import BundleCache, with_hint
 from lading.registry.fleet import Fleet
 from lading.registry.jobs import Jobs
@@ -57,7 +58,7 @@ class Registry:
 
     Its methods are the everyday ones. `models`, `tag`, `untag`, `remove`, `record`, `evidence` and `resolve`
     are those of `versions`; everything about releases and what runs is in `releases`, `traffic`, `fleet`,
-    `monitoring`, `runs` and `jobs`.
+    `monitoring`, `runs`, `jobs` and `attachments`.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Registry:
         self._monitoring = Monitoring(catalog)
         self._runs = Runs(catalog)
         self._jobs = Jobs(catalog)
+        self._attachments = Attachments(catalog)
         self.last_known = LastKnown(cache.root / "known", catalog.where, self._clock)
 
     @classmethod
@@ -148,6 +150,11 @@ class Registry:
     def jobs(self) -> Jobs:
         """The queue of jobs, and their results."""
         return self._jobs
+
+    @property
+    def attachments(self) -> Attachments:
+        """What is attached to bundles and images: attestations, SBOMs, scans."""
+        return self._attachments
 
     def push(
         self, bundle: Bundle, *, tags: Sequence[str] = (), on_progress: OnProgress | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from lading import notebook
@@ -42,6 +44,21 @@ class ModelVersion(NewVersion, frozen=True, kw_only=True):
     def _repr_html_(self) -> str | None:
         """Return what a notebook shows, or None without the extra ``hub``."""
         return notebook.fragment("version", self)
+
+
+AttachmentKind = Literal["attestation", "sbom", "scan"]
+
+
+class Attachment(msgspec.Struct, frozen=True, kw_only=True):
+    """A text about a bundle or an image, kept outside the digest that it is about."""
+
+    digest: str  # that it is about, `sha256:…`
+    kind: AttachmentKind
+    id: str  # the sha256 of the body, 64 hexadecimal digits
+    media_type: str
+    actor: str  # who added it, as they said
+    body: str = ""  # empty in lists
+    added_at: float = 0.0  # Unix time of the catalog; 0 before it is stored
 
 
 class EventPage(msgspec.Struct, frozen=True):

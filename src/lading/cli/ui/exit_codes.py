@@ -43,6 +43,7 @@ EXIT: dict[type[LadingError], int] = {
     errors.ServerBusy: UNAVAILABLE,
     errors.QueueFull: UNAVAILABLE,
     errors.MemoryShort: UNAVAILABLE,
+    errors.AttachmentTooLarge: REFUSED,
     errors.DeadlineExceeded: UNAVAILABLE,
     errors.ConflictError: REFUSED,
     errors.UnavailableError: UNAVAILABLE,

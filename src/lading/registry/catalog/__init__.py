@@ -1,12 +1,13 @@
 """The contract of catalogs: rows about models and what is known of them, in SQLite or in PostgreSQL.
 
-Holds contracts alone, one file for each of the seven parts. ``sql`` implements them over either database.
+Holds contracts alone, one file for each of the eight parts. ``sql`` implements them over either database.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
+from lading.registry.catalog.attachments import AttachmentCatalog
 from lading.registry.catalog.fleet import FleetCatalog
 from lading.registry.catalog.jobs import JobCatalog
 from lading.registry.catalog.monitoring import MonitoringCatalog
@@ -16,6 +17,7 @@ from lading.registry.catalog.traffic import TrafficCatalog
 from lading.registry.catalog.versions import VersionCatalog
 
 __all__ = [
+    "AttachmentCatalog",
     "Catalog",
     "Decide",
     "FleetCatalog",
@@ -30,7 +32,7 @@ __all__ = [
 
 
 class Catalog(Protocol):
-    """Seven sets of rows in one database. Every method of them may raise `RegistryUnavailable`.
+    """Eight sets of rows in one database. Every method of them may raise `RegistryUnavailable`.
 
     Each method is one transaction; two that change the same model wait for each other. What does not exist is
     answered with None or False: `Registry` writes the messages.
@@ -71,6 +73,10 @@ class Catalog(Protocol):
     @property
     def jobs(self) -> JobCatalog:
         """The queue of jobs, and their results."""
+
+    @property
+    def attachments(self) -> AttachmentCatalog:
+        """What is attached to digests."""
 
     def close(self) -> None:
         """Close all connections; they open again when used."""

@@ -34,6 +34,7 @@ STATUS: dict[type[LadingError], int] = {
     errors.QueueFull: 429,
     errors.ServerBusy: 503,
     errors.MemoryShort: 503,
+    errors.AttachmentTooLarge: 413,
     errors.DeadlineExceeded: 504,
     errors.ConflictError: 409,
     errors.JobKeyReused: 422,

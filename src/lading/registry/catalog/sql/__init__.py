@@ -1,4 +1,4 @@
-"""The catalog in SQL, for any database of SQLAlchemy: seven sets of rows over one `Database`.
+"""The catalog in SQL, for any database of SQLAlchemy: eight sets of rows over one `Database`.
 
 Stores no bytes of bundles and writes no messages about what does not exist: `Registry` does.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lading.registry.catalog.sql.attachments import SqlAttachments
 from lading.registry.catalog.sql.database import Database
 from lading.registry.catalog.sql.fleet import SqlFleet
 from lading.registry.catalog.sql.jobs import SqlJobs
@@ -32,6 +33,7 @@ class SqlCatalog:
         self.monitoring = SqlMonitoring(database)
         self.runs = SqlRuns(database)
         self.jobs = SqlJobs(database)
+        self.attachments = SqlAttachments(database)
 
     @property
     def where(self) -> str:

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 # The schema that this lading writes; a catalog of a higher number is refused.
-SCHEMA = 5
+SCHEMA = 6
 
 metadata = MetaData(
     naming_convention={
@@ -298,4 +298,18 @@ jobs = Table(
     Index("ix_jobs_name_state", "name", "state"),
     Index("ix_jobs_hook_hook_due_at", "hook", "hook_due_at"),
     sqlite_autoincrement=True,
+)
+
+# Texts about bundles and images, by the digest that they are about. No foreign key: a bundle can be signed
+# before it is pushed, an image has no row, and what was stated outlives the version.
+attachments = Table(
+    "attachments",
+    metadata,
+    Column("digest", String(71), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("id", String(64), primary_key=True),  # the sha256 of the body
+    Column("added_at", Float(53), nullable=False),  # Unix time
+    Column("actor", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("body", Text, nullable=False),
 )
