@@ -30,6 +30,8 @@ from lading.cli.commands.remove import remove
 from lading.cli.commands.replay import replay
 from lading.cli.commands.rollback import rollback
 from lading.cli.commands.rollout import rollout
+from lading.cli.commands.sbom import sbom
+from lading.cli.commands.scan import scan
 from lading.cli.commands.serve import serve
 from lading.cli.commands.show import show
 from lading.cli.commands.tag import tag
@@ -51,6 +53,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Serve and predict", (serve, predict, batch, jobs)),
     ("Images", (image,)),
     ("Releases", (release, rollout, rollback, history)),
+    ("Trust", (sbom, scan)),
     ("Monitoring", (hub, monitor, log, replay)),
     ("Deployment", (deploy,)),
     ("Inventory", (inventory,)),

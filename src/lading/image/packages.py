@@ -1,0 +1,178 @@
+"""The packages in an image: what dpkg and pip would list in a container of it. Runs nothing of the image.
+
+Reads the layers from the lowest to the uppermost as a container engine stacks them: a file of a later one
+replaces that of an earlier one, and whiteouts remove it (image-spec, "layer.md").
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import tarfile
+from collections.abc import Iterator
+from email.parser import HeaderParser
+
+from lading.bundle.environment_lock import normal_name
+from lading.errors import ImageInvalid
+from lading.image import Source, environment_of, read_config, read_index, read_manifest
+from lading.image.build import platform_name
+from lading.image.layers import MAX_UNPACKED_BYTES, open_tar
+from lading.oci import Document
+from lading.trust.components import GENERIC, PYPI, Component, Subject, merged
+
+MAX_METADATA_BYTES = 64 * 2**20
+"""The most that is read of one file: dpkg's list of a full desktop has 10 MB."""
+
+_DPKG = re.compile(r"var/lib/dpkg/(status|status\.d/[^/]+)")
+_PYTHON_PACKAGE = re.compile(
+    r"(.*/)?(site|dist)-packages/[^/]+(\.dist-info/METADATA|\.egg-info/PKG-INFO|\.egg-info)"
+)
+_RELEASES = ("usr/lib/os-release", "etc/os-release")
+_INTERPRETER = re.compile(r"usr/(?:local/)?bin/python(3\.\d+)")
+_OPAQUE = ".wh..wh..opq"
+_INSTALLED = "installed"
+
+
+def image_packages(source: Source, platform: str = "") -> tuple[Subject, tuple[Component, ...]]:
+    """Return an image as a subject, and its packages; `platform` chooses one of an index, else the first.
+
+    Raises `ImageInvalid` and `ImageNotFound`.
+    """
+    document = _document(source, platform)
+    manifest = read_manifest(document, source.where)
+    config = read_config(source, manifest)
+    files: dict[str, bytes] = {}
+    for layer in manifest.layers:
+        where = f"layer `{layer.digest[:19]}` of `{source.where}`"
+        with (
+            source.open(layer.digest) as file,
+            open_tar(file, where) as plain,
+            tarfile.open(fileobj=plain, mode="r|") as archive,
+        ):
+            _stack(archive, files, where)
+    labels = (config.get("config") or {}).get("Labels") or {}
+    subject = Subject(
+        kind="image",
+        name=source.where,
+        digest=document.digest,
+        owner=labels.get("org.opencontainers.image.authors", ""),
+    )
+    return subject, packages_of(files)
+
+
+def runtime_of(source: Source, platform: str = "") -> str:
+    """Return the id of an image's runtime, which its servers state about themselves, or nothing."""
+    from lading.image.build import IMAGE_VARIABLE
+
+    manifest = read_manifest(_document(source, platform), source.where)
+    config = read_config(source, manifest)
+    return environment_of(config.get("config") or {}).get(IMAGE_VARIABLE, "")
+
+
+def packages_of(files: dict[str, bytes]) -> tuple[Component, ...]:
+    """Return the components that the metadata files of a root filesystem list, by their paths."""
+    system, release = _release(files)
+    ecosystem = f"{system.capitalize()}:{release}" if release else system.capitalize()
+    debian = [
+        component
+        for name, data in files.items()
+        if _DPKG.fullmatch(name)
+        for component in _dpkg_packages(data, ecosystem)
+    ]
+    python = [
+        component
+        for name, data in files.items()
+        if _PYTHON_PACKAGE.fullmatch(name) and (component := _python_package(data)) is not None
+    ]
+    others = [Component(ecosystem=GENERIC, name=system, version=release)] if system else []
+    versions = {match[1] for name in files if (match := _INTERPRETER.fullmatch(name))}
+    others += [Component(ecosystem=GENERIC, name="python", version=version) for version in versions]
+    return merged(debian, python, others)
+
+
+def _document(source: Source, platform: str) -> Document:
+    root = source.root()
+    index = read_index(root, source.where)
+    if index is None:
+        return root
+    # The platform `unknown` marks attestations.
+    entries = [entry for entry in index.manifests if (entry.platform or {}).get("os") != "unknown"]
+    for entry in entries:
+        document = source.document(entry.digest)
+        if (
+            not platform
+            or platform_name(read_config(source, read_manifest(document, source.where))) == platform
+        ):
+            return document
+    raise ImageInvalid(f"image `{source.where}`", expected=f"an image for `{platform}`", found="none")
+
+
+def _stack(archive: tarfile.TarFile, files: dict[str, bytes], where: str) -> None:
+    """Lay one layer upon the `files` of those below it."""
+    added: dict[str, bytes] = {}
+    unpacked = 0
+    for member in archive:
+        name = posixpath.normpath(member.name).lstrip("/")
+        folder, base = posixpath.split(name)
+        unpacked += member.size
+        if unpacked > MAX_UNPACKED_BYTES:
+            found = f"more, with `{name}`"
+            raise ImageInvalid(where, expected=f"at most {MAX_UNPACKED_BYTES >> 30} GiB", found=found)
+        if base == _OPAQUE:
+            _remove(files, f"{folder}/")
+        elif base.startswith(".wh."):
+            removed = posixpath.join(folder, base.removeprefix(".wh."))
+            files.pop(removed, None)
+            _remove(files, f"{removed}/")
+        elif _INTERPRETER.fullmatch(name) and not member.isdir():
+            added[name] = b""
+        elif member.isfile() and (
+            _DPKG.fullmatch(name) or _PYTHON_PACKAGE.fullmatch(name) or name in _RELEASES
+        ):
+            if member.size > MAX_METADATA_BYTES:
+                expected = f"at most {MAX_METADATA_BYTES >> 20} MiB of metadata"
+                raise ImageInvalid(where, expected=expected, found=f"{member.size:,} bytes in `{name}`")
+            content = archive.extractfile(member)
+            added[name] = content.read() if content is not None else b""
+    # After all whiteouts of the layer, which are about the layers below it wherever they stand in the tar.
+    files.update(added)
+
+
+def _remove(files: dict[str, bytes], prefix: str) -> None:
+    for name in [name for name in files if name.startswith(prefix)]:
+        del files[name]
+
+
+def _release(files: dict[str, bytes]) -> tuple[str, str]:
+    text = next((files[name] for name in _RELEASES if files.get(name)), b"").decode(errors="replace")
+    values = dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line)
+    return values.get("ID", "").strip("\"'"), values.get("VERSION_ID", "").strip("\"'")
+
+
+def _dpkg_packages(data: bytes, ecosystem: str) -> Iterator[Component]:
+    for paragraph in re.split(r"\n\n+", data.decode(errors="replace")):
+        fields = HeaderParser().parsestr(paragraph.strip("\n"))
+        name, version = fields.get("Package", ""), fields.get("Version", "")
+        # Files of `status.d`, as in distroless images, have no status: what they list is installed.
+        status = fields.get("Status", f"install ok {_INSTALLED}")
+        if not name or status.split()[-1:] != [_INSTALLED]:
+            continue
+        source, _, source_version = fields.get("Source", "").partition(" ")
+        yield Component(
+            ecosystem=ecosystem,
+            name=name,
+            version=version,
+            source=source or name,
+            source_version=source_version.strip("()") or version,
+            architecture=fields.get("Architecture", ""),
+        )
+
+
+def _python_package(data: bytes) -> Component | None:
+    # Headers end at the first empty line; what follows is the README.
+    head = data.partition(b"\n\n")[0].decode(errors="replace")
+    fields = HeaderParser().parsestr(head)
+    name = fields.get("Name", "")
+    if not name:
+        return None
+    return Component(ecosystem=PYPI, name=normal_name(name), version=fields.get("Version", ""))
