@@ -95,7 +95,7 @@ class Commands(Group):
 def group() -> None:
     """Take a trained model into production: packed with proof, verified where it runs, served.
 
-    Exit codes: 0 done, 1 refused, 2 usage error, 3 not found, 4 unavailable.
+    Exit codes: 0 done, 1 refused, 2 usage error, 3 not found, 4 unavailable, 5 a stale feed.
     """
 
 

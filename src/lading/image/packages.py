@@ -6,11 +6,14 @@ replaces that of an earlier one, and whiteouts remove it (image-spec, "layer.md"
 
 from __future__ import annotations
 
+import gzip
 import posixpath
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator
 from email.parser import HeaderParser
+from typing import IO
 
 from lading.bundle.environment_lock import normal_name
 from lading.errors import ImageInvalid
@@ -24,6 +27,11 @@ MAX_METADATA_BYTES = 64 * 2**20
 """The most that is read of one file: dpkg's list of a full desktop has 10 MB."""
 
 _DPKG = re.compile(r"var/lib/dpkg/(status|status\.d/[^/]+)")
+# Debian's policy has each package keep its changelog; one folder may be a link to that of a sibling.
+_CHANGELOG = re.compile(r"usr/share/doc/([^/]+)/changelog(?:\.Debian)?(?:\.gz)?")
+_DOCUMENTS = re.compile(r"usr/share/doc/([^/]+)")
+_HEADING = re.compile(rb"([a-z0-9][a-z0-9+.-]*) \(([^() ]+)\) ")
+_LONGEST_HEADING = 512
 _PYTHON_PACKAGE = re.compile(
     r"(.*/)?(site|dist)-packages/[^/]+(\.dist-info/METADATA|\.egg-info/PKG-INFO|\.egg-info)"
 )
@@ -78,7 +86,7 @@ def packages_of(files: dict[str, bytes]) -> tuple[Component, ...]:
         for name, data in files.items()
         if _DPKG.fullmatch(name)
         for component in _dpkg_packages(data, ecosystem)
-    ]
+    ] or _documented_packages(files, ecosystem)
     python = [
         component
         for name, data in files.items()
@@ -126,6 +134,10 @@ def _stack(archive: tarfile.TarFile, files: dict[str, bytes], where: str) -> Non
             _remove(files, f"{removed}/")
         elif _INTERPRETER.fullmatch(name) and not member.isdir():
             added[name] = b""
+        elif member.issym() and _DOCUMENTS.fullmatch(name):
+            added[name] = member.linkname.encode()
+        elif member.isfile() and _CHANGELOG.fullmatch(name):
+            added[name] = _heading(archive.extractfile(member), name)
         elif member.isfile() and (
             _DPKG.fullmatch(name) or _PYTHON_PACKAGE.fullmatch(name) or name in _RELEASES
         ):
@@ -166,6 +178,38 @@ def _dpkg_packages(data: bytes, ecosystem: str) -> Iterator[Component]:
             source_version=source_version.strip("()") or version,
             architecture=fields.get("Architecture", ""),
         )
+
+
+def _heading(file: IO[bytes] | None, name: str) -> bytes:
+    """Return the first line of a changelog, which states the package's source and its version."""
+    if file is None:
+        return b""
+    try:
+        plain = gzip.GzipFile(fileobj=file) if name.endswith(".gz") else file
+        return plain.readline(_LONGEST_HEADING)
+    except (OSError, EOFError, zlib.error):
+        return b""  # Not a changelog of Debian's, whatever its name.
+
+
+def _documented_packages(files: dict[str, bytes], ecosystem: str) -> list[Component]:
+    """Return the packages that a root filesystem has changelogs of, for one without dpkg's list.
+
+    As `mmdebstrap --variant=extract` makes it, on which lading's own images are built. A rebuild of the same
+    source (``+b1``) is not told from the first build, and advisories do not tell them apart either.
+    """
+    sources: dict[str, tuple[str, str]] = {}
+    # That of the package itself comes after that of its upstream, and wins.
+    for name in sorted(files, key=lambda name: ".Debian" in name):
+        match, heading = _CHANGELOG.fullmatch(name), _HEADING.match(files[name])
+        if match and heading:
+            sources[match[1]] = (heading[1].decode(), heading[2].decode(errors="replace"))
+    for name, data in files.items():
+        if (match := _DOCUMENTS.fullmatch(name)) and (target := data.decode(errors="replace")) in sources:
+            sources[match[1]] = sources[target]
+    return [
+        Component(ecosystem=ecosystem, name=name, version=version, source=source, source_version=version)
+        for name, (source, version) in sources.items()
+    ]
 
 
 def _python_package(data: bytes) -> Component | None:

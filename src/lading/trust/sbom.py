@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -48,7 +48,7 @@ def sbom_document(subject: Subject, components: Sequence[Component]) -> str:
     bom.metadata.tools.components.add(tool)
     listed = [_component(component) for component in components]
     bom.components.update(listed)
-    bom.register_dependency(own, [each for each in listed if each.scope != _excluded()])
+    bom.register_dependency(own, listed)
     document = json.loads(JsonV1Dot6(bom).output_as_string())
     # The library writes the time at which it runs; the schema asks for none.
     document["metadata"].pop("timestamp", None)
@@ -114,7 +114,8 @@ class _Metadata(msgspec.Struct):
     component: _Listed | None = None
 
 
-class _Document(msgspec.Struct, tag_field="bomFormat", tag="CycloneDX"):
+class _Document(msgspec.Struct, rename={"form": "bomFormat"}):
+    form: Literal["CycloneDX"]
     metadata: _Metadata = msgspec.field(default_factory=_Metadata)
     components: list[_Listed] = []
 
@@ -189,15 +190,9 @@ def _component(component: Component) -> CycloneComponent:
         type=ComponentType.OPERATING_SYSTEM if is_system else ComponentType.LIBRARY,
         bom_ref=purl.to_string() + ("#training" if component.part == "training" else ""),
         purl=purl,
-        scope=_excluded() if component.part == "training" else ComponentScope.REQUIRED,
+        scope=ComponentScope.EXCLUDED if component.part == "training" else ComponentScope.REQUIRED,
         hashes=_hashes(component.hashes),
     )
-
-
-def _excluded() -> Any:
-    from cyclonedx.model.component import ComponentScope
-
-    return ComponentScope.EXCLUDED
 
 
 def _hashes(hashes: Iterable[str]) -> list[HashType]:

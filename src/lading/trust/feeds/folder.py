@@ -33,11 +33,14 @@ class _Source:
         self.ids: set[str] = set()
 
 
+_ABSENT = msgspec.Raw(b"")
+
+
 class _Probe(msgspec.Struct):
-    id: msgspec.Raw | None = None
-    format: msgspec.Raw | None = None
-    result: msgspec.Raw | None = None
-    cycle: msgspec.Raw | None = None
+    id: msgspec.Raw = _ABSENT
+    format: msgspec.Raw = _ABSENT
+    result: msgspec.Raw = _ABSENT
+    cycle: msgspec.Raw = _ABSENT
 
 
 def read_feeds(folder: Path, components: Collection[Component], limits: Limits | None = None) -> Feeds:
@@ -199,11 +202,11 @@ def _kind(data: bytes, where: str) -> FeedKind:
         probe = msgspec.json.decode(data, type=_Probe)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _no_feed(where, error) from None
-    if probe.format is not None and bytes(probe.format) == b'"NVD_CVE"':
+    if bytes(probe.format) == b'"NVD_CVE"':
         return "nvd"
-    if probe.result is not None or probe.cycle is not None:
+    if bytes(probe.result) or bytes(probe.cycle):
         return "end-of-life"
-    if probe.id is None:
+    if not bytes(probe.id):
         expected = "a feed of OSV, NVD, JVN or endoflife.date"
         raise FeedInvalid(where, expected=expected, found="JSON of another form")
     return "osv"
