@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from lading.cli.ui import printing
-from lading.cli.ui.attaching import attach
+from lading.cli.ui.attaching import attach_sbom
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import json_option, open_registry, registry_option
 from lading.cli.ui.subjects import listed
@@ -57,7 +57,7 @@ def sbom(
     text = sbom_document(about.subject, about.components)
     if record and about.digests:
         with open_registry(registry) as opened:
-            attach(opened, about.digests, "sbom", text, SBOM_TYPE)
+            attach_sbom(opened, about.digests, text, SBOM_TYPE)
     if output is not None:
         output.write_text(text, encoding="utf-8")
         count = printing.plural(len(about.components), "component")

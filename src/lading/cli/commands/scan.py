@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lading.cli.ui import printing
-from lading.cli.ui.attaching import attach
+from lading.cli.ui.attaching import attach_scan
 from lading.cli.ui.command import Command
 from lading.cli.ui.exit_codes import HintedUsageError
 from lading.cli.ui.parameters import json_option, open_registry, registry_option
+from lading.cli.ui.running_scan import RunningScan, scan_running
 from lading.cli.ui.scan_view import report_scan
 from lading.cli.ui.subjects import Listed, listed
 from lading.errors import GateNotMet
@@ -31,9 +32,14 @@ if TYPE_CHECKING:
         "lading scan iris:3 --feeds ./feeds",
         "lading scan oci:./images:iris --feeds ./feeds --max high",
         "lading scan iris.cdx.json --feeds ./feeds --json",
+        "lading scan --running --watch --feeds ./feeds",
     ),
 )
-@click.argument("subjects", metavar="DIR|REF|IMAGE|SBOM", nargs=-1, required=True)
+@click.argument("subjects", metavar="DIR|REF|IMAGE|SBOM", nargs=-1)
+@click.option("--running", is_flag=True, help="Scan what the servers of the inventory run.")
+@click.option(
+    "--watch", is_flag=True, help="With --running: again when feeds or servers change, until stopped."
+)
 @click.option(
     "--feeds",
     type=click.Path(path_type=Path, exists=True),
@@ -64,19 +70,28 @@ def scan(
     subjects: tuple[str, ...],
     feeds: Path | None,
     limit: Severity | None,
-    max_age: float,
-    platform: str,
     registry: str | None,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Compare what bundles, images or CycloneDX documents list with feeds in a folder; no server is asked.
 
     Each feed is named with its date, and one that is too old ends the command with exit code 5. What no feed
     covers is listed as not checked. The scan of a version is recorded in the registry, where gates, the
     inventory and the hub find it.
+
+    With --running: the packages of every server that runs, and of the environments of its models in Python.
     """
-    folder = feeds_folder(feeds)
-    about = [listed(subject, registry, platform) for subject in subjects]
+    folder, max_age = feeds_folder(feeds), options["max_age"]
+    if folder is not None and not folder.exists():
+        raise HintedUsageError(f"feeds `{folder}`: expected a folder or a file, found nothing", None)
+    if options["running"]:
+        watch = options["watch"]
+        scan_running(RunningScan(folder, limit, max_age, registry, as_json=as_json, watch=watch), subjects)
+        return
+    if options["watch"] or not subjects:
+        raise HintedUsageError("expected what to scan, or `--running`, found neither", None)
+    about = [listed(subject, registry, options["platform"]) for subject in subjects]
     results = _scans(about, folder, max_age)
     _record(about, results, registry)
     if as_json:
@@ -97,8 +112,6 @@ def _scans(about: list[Listed], folder: Path | None, max_age: float) -> list[Sca
 
     now = datetime.datetime.now(datetime.UTC)
     components = merged(*(each.components for each in about))
-    if folder is not None and not folder.exists():
-        raise HintedUsageError(f"feeds `{folder}`: expected a folder or a file, found nothing", None)
     feeds = read_feeds(folder, components) if folder is not None else Feeds()
     check_ages(feeds.states, now, max_age)
     return [scan_components(each.subject, each.components, feeds, now) for each in about]
@@ -106,10 +119,6 @@ def _scans(about: list[Listed], folder: Path | None, max_age: float) -> list[Sca
 
 def _record(about: list[Listed], results: list[Scan], registry: str | None) -> None:
     """Attach each scan to its digest; one that checked nothing says nothing about it."""
-    import msgspec
-
-    from lading.trust.scan import SCAN_TYPE
-
     known = [
         (each, result)
         for each, result in zip(about, results, strict=True)
@@ -119,8 +128,7 @@ def _record(about: list[Listed], results: list[Scan], registry: str | None) -> N
         return
     with open_registry(registry) as opened:
         for each, result in known:
-            body = msgspec.json.encode(result).decode()
-            if not attach(opened, each.digests, "scan", body, SCAN_TYPE):
+            if not attach_scan(opened, each.digests, result):
                 return
 
 
