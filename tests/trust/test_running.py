@@ -1,4 +1,4 @@
-"""What is known against what runs: on which servers, by which models, and told to people once."""
+"""What is known against what runs: on which servers, by which models, and sent to people once."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def _document(source: Source, platform: str) -> Document:
 
 
 def _stack(archive: tarfile.TarFile, files: dict[str, bytes], where: str) -> None:
-    """Lay one layer upon the `files` of those below it."""
+    """Apply one layer to the `files` of those below it."""
     added: dict[str, bytes] = {}
     unpacked = 0
     for member in archive:
@@ -124,8 +124,8 @@ def _stack(archive: tarfile.TarFile, files: dict[str, bytes], where: str) -> Non
         folder, base = posixpath.split(name)
         unpacked += member.size
         if unpacked > MAX_UNPACKED_BYTES:
-            found = f"more, with `{name}`"
-            raise ImageInvalid(where, expected=f"at most {MAX_UNPACKED_BYTES >> 30} GiB", found=found)
+            actual = f"more, with `{name}`"
+            raise ImageInvalid(where, expected=f"at most {MAX_UNPACKED_BYTES >> 30} GiB", found=actual)
         if base == _OPAQUE:
             _remove(files, f"{folder}/")
         elif base.startswith(".wh."):
@@ -195,7 +195,7 @@ def _documented_packages(files: dict[str, bytes], ecosystem: str) -> list[Compon
     """Return the packages that a root filesystem has changelogs of, for one without dpkg's list.
 
     As `mmdebstrap --variant=extract` makes it, on which lading's own images are built. A rebuild of the same
-    source (``+b1``) is not told from the first build, and advisories do not tell them apart either.
+    source (``+b1``) looks like the first build, and advisories do not distinguish them either.
     """
     sources: dict[str, tuple[str, str]] = {}
     # That of the package itself comes after that of its upstream, and wins.

@@ -35,14 +35,14 @@ def check_scan(registry: Registry, gates: Gates, version: ModelVersion) -> tuple
     try:
         check_ages(scan.feeds, now, MAX_AGE_DAYS)
     except FeedStale as error:
-        found = f"the scan of {scan.scanned_at[:10]}, by a feed that is stale ({error.message})"
+        actual = f"the scan of {scan.scanned_at[:10]}, by a feed that is stale ({error.message})"
         expected = f"a scan by feeds of the last {MAX_AGE_DAYS:g} days"
-        raise GateNotMet(where, expected=expected, found=found, hint=hint) from None
+        raise GateNotMet(where, expected=expected, found=actual, hint=hint) from None
     too_bad = above(scan.findings, limit)
     if too_bad:
         first, *others = too_bad
         more = f" and {len(others)} more" if others else ""
-        found = f"{first.id} ({first.severity}) in {first.component} {first.version}{more}"
+        actual = f"{first.id} ({first.severity}) in {first.component} {first.version}{more}"
         fixed = f"fixed in {first.component} {first.fixed_in[0]}" if first.fixed_in else None
-        raise GateNotMet(where, expected=f"nothing above `{limit}`", found=found, hint=fixed)
+        raise GateNotMet(where, expected=f"nothing above `{limit}`", found=actual, hint=fixed)
     return (VULNERABILITY,)

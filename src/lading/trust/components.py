@@ -20,7 +20,7 @@ GENERIC = "generic"
 """The ecosystem of what no package index has: the interpreter, the operating system."""
 
 Part = Literal["runs", "training"]
-"""Whether a component runs when the model answers, or was there only when the model was trained."""
+"""Whether a component runs when the model answers, or was only present when the model was trained."""
 
 
 class Component(msgspec.Struct, frozen=True, order=True, kw_only=True, omit_defaults=True):

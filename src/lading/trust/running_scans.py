@@ -54,7 +54,7 @@ class RunningScanner:
     def turn(self) -> dict[str, Scan] | None:
         """Scan and record everything if anything has changed since the last turn; return scans by digest.
 
-        Returns None where nothing has. Raises `FeedInvalid` and `FeedStale`.
+        Returns None if nothing has. Raises `FeedInvalid` and `FeedStale`.
         """
         running = [replica for replica in self._registry.fleet.replicas() if not replica.gone]
         subjects = self._subjects(running)

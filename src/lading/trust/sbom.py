@@ -32,7 +32,7 @@ _DPKG = (DEBIAN, "Ubuntu")
 def sbom_document(subject: Subject, components: Sequence[Component]) -> str:
     """Return the document of a subject and its components as JSON.
 
-    What was there only in training has the scope ``excluded``. Raises `ExtraMissing`.
+    What was only present in training has the scope ``excluded``. Raises `ExtraMissing`.
     """
     try:
         from cyclonedx.model.bom import Bom

@@ -119,8 +119,8 @@ def check_ages(feeds: Iterable[FeedState], now: datetime.datetime, max_age_days:
             raise FeedStale(where, expected=expected, found="none with a date", hint=hint)
         days = (now - iso_moment(feed.date, where)).total_seconds() / 86_400
         if days > max_age_days:
-            found = f"its {feed.date_of} of {feed.date[:10]}, {days:.0f} days ago"
-            raise FeedStale(where, expected=expected, found=found, hint=hint)
+            actual = f"its {feed.date_of} of {feed.date[:10]}, {days:.0f} days ago"
+            raise FeedStale(where, expected=expected, found=actual, hint=hint)
 
 
 def above(findings: Collection[Finding], limit: Severity) -> list[Finding]:

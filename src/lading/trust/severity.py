@@ -1,6 +1,6 @@
 """How bad a vulnerability is, in five words, from CVSS vectors and from words that advisories state.
 
-``unknown`` is a word of its own: it is neither low nor high, and who sets a limit has to hear of it.
+``unknown`` is a word of its own: it is neither low nor high, and a limit never lets it pass in silence.
 """
 
 from __future__ import annotations

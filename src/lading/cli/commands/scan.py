@@ -15,7 +15,7 @@ from lading.cli.ui.exit_codes import HintedUsageError
 from lading.cli.ui.parameters import json_option, open_registry, registry_option
 from lading.cli.ui.running_scan import RunningScan, scan_running
 from lading.cli.ui.scan_view import report_scan
-from lading.cli.ui.subjects import Listed, listed
+from lading.cli.ui.subjects import Inventoried, listed
 from lading.errors import GateNotMet
 from lading.settings import feeds_folder
 
@@ -103,7 +103,7 @@ def scan(
         _check_limit(results, limit)
 
 
-def _scans(about: list[Listed], folder: Path | None, max_age: float) -> list[Scan]:
+def _scans(about: list[Inventoried], folder: Path | None, max_age: float) -> list[Scan]:
     from lading.trust.components import merged
     from lading.trust.feeds import Feeds
     from lading.trust.feeds.folder import read_feeds
@@ -117,7 +117,7 @@ def _scans(about: list[Listed], folder: Path | None, max_age: float) -> list[Sca
     return [scan_components(each.subject, each.components, feeds, now) for each in about]
 
 
-def _record(about: list[Listed], results: list[Scan], registry: str | None) -> None:
+def _record(about: list[Inventoried], results: list[Scan], registry: str | None) -> None:
     """Attach each scan to its digest; one that checked nothing says nothing about it."""
     known = [
         (each, result)
@@ -143,5 +143,5 @@ def _check_limit(results: list[Scan], limit: Severity) -> None:
         if too_bad:
             first = too_bad[0]
             more = f" and {len(too_bad) - 1} more" if len(too_bad) > 1 else ""
-            found = f"{first.id} ({first.severity}) in {first.component} {first.version}{more}"
-            raise GateNotMet(f"`{name}`", expected=f"nothing above `{limit}`", found=found)
+            worst = f"{first.id} ({first.severity}) in {first.component} {first.version}{more}"
+            raise GateNotMet(f"`{name}`", expected=f"nothing above `{limit}`", found=worst)

@@ -64,7 +64,7 @@ def _report(registry: Registry, scans: dict[str, Scan], wanted: RunningScan, kno
 
     running = [replica for replica in registry.fleet.replicas() if not replica.gone]
     exposures = {replica.id: exposure(replica, scans) for replica in running}
-    findings = [each for found in exposures.values() for each in found.findings]
+    findings = [each for server in exposures.values() for each in server.findings]
     new = [each for each in findings if _key(each) not in known]
     unscanned = {server: each.unscanned for server, each in exposures.items() if each.unscanned}
     if wanted.as_json:

@@ -18,7 +18,7 @@ _DOCUMENTS = (".json", ".cdx")
 
 
 @dataclass(frozen=True)
-class Listed:
+class Inventoried:
     """A subject, what it consists of, and the digests in the registry that this is known of."""
 
     subject: Subject
@@ -26,7 +26,7 @@ class Listed:
     digests: tuple[str, ...] = ()
 
 
-def listed(text: str, registry: str | None, platform: str = "") -> Listed:
+def listed(text: str, registry: str | None, platform: str = "") -> Inventoried:
     """Return what `text` names and what it consists of."""
     if is_image(text):
         return _image(text, platform)
@@ -46,17 +46,17 @@ def is_image(text: str) -> bool:
     return bool(slash) and in_registry and not Path(text).exists()
 
 
-def _image(text: str, platform: str) -> Listed:
+def _image(text: str, platform: str) -> Inventoried:
     from lading.image.packages import image_packages, runtime_of
     from lading.image.references import open_source
 
     with contextlib.closing(open_source(text)) as source:
         subject, components = image_packages(source, platform)
         runtime = runtime_of(source, platform)
-    return Listed(subject, components, tuple(dict.fromkeys(filter(None, (subject.digest, runtime)))))
+    return Inventoried(subject, components, tuple(dict.fromkeys(filter(None, (subject.digest, runtime)))))
 
 
-def _document(path: Path) -> Listed:
+def _document(path: Path) -> Inventoried:
     from lading.trust.sbom import MAX_SBOM_BYTES, read_sbom
 
     where = f"`{path}`"
@@ -66,18 +66,18 @@ def _document(path: Path) -> Listed:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise InvalidSetting(where, expected="CycloneDX as JSON", found="bytes not in UTF-8") from None
-    return Listed(*read_sbom(text, where))
+    return Inventoried(*read_sbom(text, where))
 
 
-def _bundle(source: Ref | Path, registry: str | None) -> Listed:
+def _bundle(source: Ref | Path, registry: str | None) -> Inventoried:
     from lading.bundle import Bundle
     from lading.trust.components import bundle_components, bundle_subject
 
     if isinstance(source, Path):
         bundle = Bundle.open(source)
-        return Listed(bundle_subject(bundle), bundle_components(bundle))
+        return Inventoried(bundle_subject(bundle), bundle_components(bundle))
     with open_registry(registry) as opened:
         version = opened.resolve(source)
         bundle = opened.fetch(Ref(version.name, digest=version.digest))
     subject = bundle_subject(bundle, str(version.version))
-    return Listed(subject, bundle_components(bundle), (version.digest,))
+    return Inventoried(subject, bundle_components(bundle), (version.digest,))

@@ -62,7 +62,7 @@ class Cycle(msgspec.Struct, frozen=True, kw_only=True):
     product: str
     name: str
     ends: str = ""  # a date; empty if none is stated
-    ended: bool | None = None  # where a feed says so without a date
+    ended: bool | None = None  # if a feed says so without a date
     extended: str = ""  # the date until which somebody supports it for longer
 
 

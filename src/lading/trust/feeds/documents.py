@@ -1,6 +1,6 @@
 """The documents in a folder of feeds: files, lines of files and members of archives, bounded in size.
 
-Whoever publishes a feed is not trusted with the memory of this process: a document, an archive and what both
+Those who publish feeds are not trusted with the memory of this process: a document, an archive and what both
 unpack to have limits, and what exceeds one is refused by name. Knows no form of feed.
 """
 

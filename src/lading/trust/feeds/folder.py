@@ -101,7 +101,9 @@ class _Reader:
         ]
         return Feeds(
             states=tuple(sorted(states)),
-            advisories={key: tuple(sorted(each, key=lambda one: one.id)) for key, each in by_name.items()},
+            advisories={
+                key: tuple(sorted(each, key=lambda advisory: advisory.id)) for key, each in by_name.items()
+            },
             ratings=self._ratings,
             cycles={product: tuple(cycles) for product, cycles in self._cycles.items()},
         )
@@ -213,5 +215,5 @@ def _kind(data: bytes, where: str) -> FeedKind:
 
 
 def _no_feed(where: str, error: Exception) -> FeedInvalid:
-    found = "JSON that is nested too deep" if isinstance(error, RecursionError) else str(error)
-    return FeedInvalid(where, expected="JSON of a feed", found=found)
+    reason = "JSON that is nested too deep" if isinstance(error, RecursionError) else str(error)
+    return FeedInvalid(where, expected="JSON of a feed", found=reason)

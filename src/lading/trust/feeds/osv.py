@@ -104,7 +104,7 @@ def _aliases(entry: _Entry) -> frozenset[str]:
 
 def _severity(entry: _Entry) -> tuple[Severity, float | None]:
     """Return the rating by the highest CVSS vector, else by the word that the database states."""
-    stated = [*(entry.severity or ()), *(one for each in entry.affected or () for one in each.severity)]
+    stated = [*(entry.severity or ()), *(rating for each in entry.affected or () for rating in each.severity)]
     scores = [
         score
         for each in stated
