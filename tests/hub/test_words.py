@@ -30,6 +30,7 @@ def sentences() -> set[str]:
         drawing.ALARM_KINDS,
         drawing.RUN_KINDS,
         drawing.RUN_STATES,
+        drawing.SEVERITIES,
     )
     acts = (act.BUTTONS, act.PROBLEMS, evidence_chart.GATES)
     texts = {text for each in (*kinds, *others, *acts) for text in each.values()}

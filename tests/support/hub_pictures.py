@@ -43,6 +43,7 @@ PAGES: Mapping[str, tuple[str, str]] = {
     "runs": ("/runs", "Runs over data sets, and how they ended"),
     "run": (f"/runs/{FINISHED}", "One run: what was set aside and why, and which columns have drifted"),
     "inventory": ("/inventory", "Every server and what it runs"),
+    "vulnerabilities": ("/vulnerabilities", "What is known against what runs, by which feeds of which day"),
     "replica": ("/inventory/models-3", "One server, which could not load a version"),
     "history": ("/history", "What happened to the releases of all models"),
     "model-history": ("/history/churn", "The history of one model, checked as a whole"),

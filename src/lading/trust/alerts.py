@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lading.clock import unix_time
 from lading.monitor.alerts import Finding as AlertFinding
 from lading.monitor.alerts import Severity as AlertSeverity
-from lading.trust.records import last_scans
+from lading.trust.records import LastScans
 from lading.trust.running import digests_of, exposure
 from lading.trust.scan import Finding, Scan
 from lading.trust.severity import Severity
@@ -28,6 +28,7 @@ class VulnerabilityFindings:
     def __init__(self, registry: Registry, clock: Callable[[], float]) -> None:
         self._registry = registry
         self._clock = clock
+        self._scans = LastScans(registry.attachments)
         self._read_at = float("-inf")
         self._findings: Sequence[AlertFinding] = ()
 
@@ -36,7 +37,7 @@ class VulnerabilityFindings:
         now = self._clock()
         if now - self._read_at >= _EVERY_S:
             replicas = [replica for replica in self._registry.fleet.replicas() if not replica.gone]
-            scans = last_scans(self._registry.attachments, digests_of(replicas))
+            scans = self._scans.read(digests_of(replicas))
             self._findings = alert_findings(replicas, scans)
             self._read_at = now
         return self._findings

@@ -30,12 +30,35 @@ def last_scan(attachments: Attachments, digest: str) -> Scan | None:
     return max(scans, key=lambda scan: scan.scanned_at, default=None)
 
 
+class LastScans:
+    """The last scans of digests, read again and again: a body is read once. Used by one thread."""
+
+    def __init__(self, attachments: Attachments) -> None:
+        self._attachments = attachments
+        # By digest: the ids of its scans, and the last one.
+        self._known: dict[str, tuple[frozenset[str], Scan | None]] = {}
+
+    def read(self, digests: Collection[str]) -> dict[str, Scan]:
+        """Return the last scan of each digest that has one; one query where nothing has changed."""
+        if not digests:
+            return {}
+        ids: dict[str, set[str]] = {}
+        for each in self._attachments.listed(digests):
+            if each.kind == "scan":
+                ids.setdefault(each.digest, set()).add(each.id)
+        known = {}
+        for digest, present in ids.items():
+            before = self._known.get(digest)
+            is_same = before is not None and before[0] == present
+            last = before[1] if is_same and before else last_scan(self._attachments, digest)
+            known[digest] = (frozenset(present), last)
+        self._known = known
+        return {digest: last for digest, (_, last) in known.items() if last is not None}
+
+
 def last_scans(attachments: Attachments, digests: Collection[str]) -> dict[str, Scan]:
     """Return the last scan of each digest that has one."""
-    # Without their bodies first: most digests have none.
-    scanned = {each.digest for each in attachments.listed(digests) if each.kind == "scan"}
-    scans = {digest: last_scan(attachments, digest) for digest in sorted(scanned)}
-    return {digest: scan for digest, scan in scans.items() if scan is not None}
+    return LastScans(attachments).read(digests)
 
 
 def _read(attachment: Attachment) -> Scan | None:
