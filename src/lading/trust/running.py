@@ -5,6 +5,7 @@ A model in ONNX runs nothing of its own: what it was trained with is no part of 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -38,21 +39,33 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True):
         return "unknown" if self.unscanned else "none"
 
     @property
+    def count(self) -> int:
+        """How many vulnerabilities these are, each counted once."""
+        return len({each.finding.key for each in self.findings})
+
+    @property
     def text(self) -> str:
         """What a cell of a table says: ``3, critical``."""
         if not self.findings:
             return "not scanned" if self.unscanned else "0"
         unscanned = ", more not scanned" if self.unscanned else ""
-        return f"{len({each.finding.key for each in self.findings})}, {self.severity}{unscanned}"
+        return f"{self.count}, {self.severity}{unscanned}"
 
 
 def server_subject(replica: Replica) -> tuple[Subject, tuple[Component, ...]]:
     """Return the packages of a server as a subject; equal packages have equal digests, on any machine."""
-    components = server_components(replica.packages, replica.python, replica.os)
-    content = msgspec.json.encode(components)
-    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    digest, components = _environment(tuple(sorted(replica.packages.items())), replica.python, replica.os)
     name = replica.software or f"lading {replica.lading}".strip()
     return Subject(kind="server", name=name, digest=digest), components
+
+
+# Pages and inventories ask for each of a thousand servers, most of which are equal.
+@functools.lru_cache(1024)
+def _environment(
+    packages: tuple[tuple[str, str], ...], python: str, os: str
+) -> tuple[str, tuple[Component, ...]]:
+    components = server_components(dict(packages), python, os)
+    return f"sha256:{hashlib.sha256(msgspec.json.encode(components)).hexdigest()}", components
 
 
 def has_environment(model: ReplicaModel) -> bool:
@@ -71,7 +84,12 @@ def digests_of(replicas: Iterable[Replica]) -> set[str]:
 
 
 def exposure(replica: Replica, scans: Mapping[str, Scan], model: ReplicaModel | None = None) -> Exposure:
-    """Return what scans know against a server and its models, or against one of its models on it."""
+    """Return what scans know against a server and its models, or against one of its models on it.
+
+    One that is gone runs nothing, and has nothing against it.
+    """
+    if replica.gone:
+        return Exposure()
     findings: list[RunningFinding] = []
     unscanned: list[str] = []
     own = scans.get(server_subject(replica)[0].digest) if replica.packages else None
@@ -95,13 +113,21 @@ def exposure(replica: Replica, scans: Mapping[str, Scan], model: ReplicaModel | 
     return Exposure(findings=tuple(findings), unscanned=tuple(unscanned))
 
 
+def together(exposures: Iterable[Exposure]) -> Exposure:
+    """Return several exposures as one."""
+    parts = list(exposures)
+    return Exposure(
+        findings=tuple(finding for part in parts for finding in part.findings),
+        unscanned=tuple(dict.fromkeys(name for part in parts for name in part.unscanned)),
+    )
+
+
 def containing(replicas: Iterable[Replica], scans: Mapping[str, Scan], text: str) -> list[RunningFinding]:
     """Return findings in running servers whose component or names have `text` in them: which run X."""
     wanted = text.strip().lower()
     return [
         each
         for replica in replicas
-        if not replica.gone
         for each in exposure(replica, scans).findings
         if wanted in each.finding.component.lower()
         or any(wanted in name.lower() for name in each.finding.names)

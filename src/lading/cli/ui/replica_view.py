@@ -96,10 +96,11 @@ def replica_rows(
         )
         for model in replica.models
     ]
-    exposures = [exposure(replica, scans, model).text for model in replica.models]
+    # What is gone runs nothing.
+    exposures = ["" if replica.gone else exposure(replica, scans, model).text for model in replica.models]
     software = (replica.os, replica.python, replica.onnxruntime, replica.software)
     rows = list(zip(models, exposures, strict=True))
-    rows = rows or [(("", "", "", "", state, ""), exposure(replica, scans).text)]
+    rows = rows or [(("", "", "", "", state, ""), "" if replica.gone else exposure(replica, scans).text)]
     return [(replica.id, replica.pattern, *model, *software, known, seen) for model, known in rows]
 
 
