@@ -20,9 +20,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from lading.deploy.ray_config import NODE_ENVIRONMENT
 from support.bundles import linear_bundle
 from support.ray_clusters import RayCluster
-from support.ray_serving import BODY, PORT, RETRIES, deploy
+from support.ray_serving import BODY, PORT, deploy
 from support.waiting import wait_until
 
 CALLERS = (1, 8)
@@ -61,7 +62,7 @@ def main() -> None:
         bundle = str(linear_bundle(Path(folder) / "iris").path)
         ways = {
             "Ray Serve, front in Python": (ray(started, bundle), (PORT,)),
-            "Ray Serve, front by HAProxy": (ray(started, bundle, **RETRIES), (PORT,)),
+            "Ray Serve, front by HAProxy": (ray(started, bundle, **NODE_ENVIRONMENT), (PORT,)),
         }
         # On the network of the first cluster, beside it: idle replicas take no time.
         ways["two plain servers"] = (plain(ways["Ray Serve, front in Python"][0], bundle), PLAIN)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, CronDataIntervalTimetable
 
 from lading.airflow import BatchOperator, MonitorOperator, ReleaseOperator, ReleaseSensor, VerifyOperator
 
@@ -18,7 +18,8 @@ DATA = os.environ.get("IRIS_DATA", "/srv/iris")
 with DAG(
     "iris_daily",
     description="Score a day's rows; release the version if they are as in training",
-    schedule="@daily",
+    # `ds` is the day that has ended when its run begins; of a plain "@daily" it is the day that begins.
+    schedule=CronDataIntervalTimetable("@daily", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     # One day after the other: two runs never release at the same time.

@@ -127,7 +127,8 @@ def read_bounded(chunks: Iterable[bytes], max_bytes: int) -> bytes:
     for chunk in chunks:
         content += chunk
         if len(content) > max_bytes:
-            raise AnswerRefused(f"an answer of more than {max_bytes >> 20} MiB")
+            most = f"{max_bytes >> 20} MiB" if max_bytes >= 1 << 20 else f"{max_bytes >> 10} KiB"
+            raise AnswerRefused(f"an answer of more than {most}")
     return bytes(content)
 
 

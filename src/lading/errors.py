@@ -10,7 +10,6 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     │   ├── InvalidName             a model or tag name outside the grammar
     │   ├── InvalidSetting          a flag, variable or file with an impossible value
     │   ├── KeyInvalid              a file that holds no key of a kind that signs here
-    │   ├── TrustPolicyInvalid      a trust policy that says something other than such a file can
     │   └── ExtraMissing            a part of lading that is not installed here
     ├── BundleError               a bundle that breaks a rule of FORMAT.md
     │   ├── ManifestInvalid         bundle.json is not the JSON that the format describes
@@ -85,6 +84,9 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     ├── MethodRefused             the route exists, but not for this method
     ├── MediaTypeRefused          a content type that the route does not read
     ├── AnswerTypeRefused         the client accepts only content types that the route does not write
+    ├── AccessError               who asks may not do what is asked
+    │   ├── CallerUnknown           no credential, or one that is wrong or over
+    │   └── AccessDenied            a caller who is known, and was not granted this
     ├── OriginRefused             a page of another site, or a name that is not this server's
     ├── NotSupported              the protocol has it, this server does not implement it
     ├── LimitError                a limit of the server
@@ -95,6 +97,7 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     │   ├── AnswerTooLarge          an answer of more bytes than the server writes
     │   ├── ServerBusy              requests in flight take as much memory as they may
     │   ├── QueueFull
+    │   ├── RateExceeded            more requests than a caller may send
     │   ├── MemoryShort             a model that would need more memory than is free
     │   ├── AttachmentTooLarge      an attestation, SBOM or scan of more bytes than are kept
     │   └── DeadlineExceeded
@@ -109,6 +112,7 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     ├── UnavailableError          may work later
     │   ├── ModelNotReady           loading, draining or failed
     │   ├── ModelProcessEnded       the process that runs a model's code has ended; another is started
+    │   ├── IssuerUnavailable       the keys that tokens are checked with are not known yet
     │   ├── OutputInUse             another batch run is at work in the folder
     │   ├── RegistryUnavailable
     │   │   ├── CatalogTooNew
@@ -221,10 +225,6 @@ class InvalidSetting(UsageError):
 
 class KeyInvalid(UsageError):
     """A file that holds no key of a kind that signs or verifies here, or that cannot be read as one."""
-
-
-class TrustPolicyInvalid(UsageError):
-    """A trust policy that says something other than such a file can."""
 
 
 class ExtraMissing(UsageError):
@@ -541,6 +541,18 @@ class AnswerTypeRefused(LadingError):
     """The client accepts only content types that the route does not write."""
 
 
+class AccessError(LadingError):
+    """Who asks may not do what is asked."""
+
+
+class CallerUnknown(AccessError):
+    """No credential, or one that is wrong, or over."""
+
+
+class AccessDenied(AccessError):
+    """A caller who is known, and was not granted what is asked."""
+
+
 class OriginRefused(LadingError):
     """A request that changes something, from a page of another site or under a foreign name."""
 
@@ -579,6 +591,14 @@ class ServerBusy(LimitError):
 
 class QueueFull(LimitError):
     """More requests wait than ``max_queue``; the client may retry after ``retry_after_s``."""
+
+    def __init__(self, where: str, *, retry_after_s: int = 1, **sentence: Unpack[Sentence]) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(where, **sentence)
+
+
+class RateExceeded(LimitError):
+    """More requests than a caller may send; one more may come after ``retry_after_s``."""
 
     def __init__(self, where: str, *, retry_after_s: int = 1, **sentence: Unpack[Sentence]) -> None:
         self.retry_after_s = retry_after_s
@@ -639,6 +659,10 @@ class ModelNotReady(UnavailableError):
 
 class ModelProcessEnded(UnavailableError):
     """The process that runs a model's code has ended, or none runs; another is started."""
+
+
+class IssuerUnavailable(UnavailableError):
+    """The keys that tokens of an issuer are checked with are not known yet; the client may retry."""
 
 
 class OutputInUse(UnavailableError):

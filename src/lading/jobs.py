@@ -6,6 +6,7 @@ Runs nothing and stores nothing: servers do the one, catalogs the other.
 from __future__ import annotations
 
 from typing import Literal, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -42,6 +43,19 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     webhook: str = ""
 
 
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """The jobs that a server has room for: at most ``limit`` for one of ``targets``, for ``ttl_s`` seconds.
+
+    Each time with a new ``token``, by which the claims are known.
+    """
+
+    targets: tuple[str, ...]
+    limit: int
+    token: str
+    replica: str
+    ttl_s: float
+
+
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A job that a server has taken; whatever it reports is ignored once another ``token`` holds the job."""
 
@@ -52,6 +66,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     body: bytes
     attempts: int
+    has_webhook: bool = False
 
 
 class AnsweredBy(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +139,11 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     def has_ended(self) -> bool:
         """Whether nothing will change any more but the delivery of the webhook."""
         return self.state in ENDED
+
+    @property
+    def webhook_host(self) -> str:
+        """The host of the webhook, for people to see: the rest of its URL may be a secret."""
+        return urlsplit(self.webhook).hostname or ""
 
 
 class HookCall(msgspec.Struct, frozen=True, kw_only=True):

@@ -75,6 +75,8 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     # Both are set by the registry, by the catalog's clock: hosts whose clocks differ agree on who is gone.
     last_seen_at: str = ""
     silent_s: float = 0.0  # since its last heartbeat
+    # The digest of its trust policy; `none` for a server that lets everything in.
+    trust_policy: str = UNKNOWN
     models: tuple[ReplicaModel, ...] = ()
     settings: dict[str, str] = {}
 

@@ -6,19 +6,25 @@ light enough for `lading --help`. The charts of monitoring have figures of their
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 NO_VALUE = "–"
+DURATIONS = ("{seconds} s", "{minutes} min", "{hours} h {minutes} min")
 
 _DIGEST_CHARS = 12
 
 
-def duration(seconds: float) -> str:
-    """Return a duration as people read it: ``12 s``, ``4 min``, ``2 h 5 min``."""
+def duration(seconds: float, say: Callable[..., str] = str.format) -> str:
+    """Return a duration as people read it: ``12 s``, ``4 min``, ``2 h 5 min``.
+
+    `say` returns one of `DURATIONS` with its values, such as in another language.
+    """
     if seconds < 120:
-        return f"{seconds:.0f} s"
+        return say(DURATIONS[0], seconds=f"{seconds:.0f}")
     minutes = round(seconds / 60)
     if minutes < 120:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
+        return say(DURATIONS[1], minutes=str(minutes))
+    return say(DURATIONS[2], hours=str(minutes // 60), minutes=str(minutes % 60))
 
 
 def latency(seconds: float | None) -> str:

@@ -28,6 +28,7 @@ TENSORS = tuple(
     for allows in ((False, True) if dtype.startswith("float") else (False,))
     for bound in ((1e30, float("inf")) if dtype.startswith("float") else (float("inf"),))
 )
+FLOAT = next(tensor for tensor in TENSORS if tensor.dtype == "float32")
 EDGES = (0, 1, -1, 127, 128, -129, 2**24 + 1, 2**31, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, 2**64)
 NUMBERS = st.one_of(
     st.sampled_from(EDGES),
@@ -85,7 +86,12 @@ def assert_same(batch: Array | None, server: Array | None) -> None:
 @SETTINGS
 @given(tensor=st.sampled_from(TENSORS), cell=WRITTEN)
 @example(tensor=TENSORS[-1], cell="+")
-@example(tensor=next(each for each in TENSORS if each.dtype == "float32"), cell="9" * 21)
+@example(tensor=FLOAT, cell="9" * 21)
+@example(tensor=FLOAT, cell="0" * 21 + "1")
+@example(tensor=FLOAT, cell="-nan")
+@example(tensor=FLOAT, cell="nan(1)")
+@example(tensor=FLOAT, cell="1e400")
+@example(tensor=FLOAT, cell="0.1234567890123456789")
 def test_a_cell_of_csv(tensor, cell):
     text = io.StringIO()
     csv.writer(text, quoting=csv.QUOTE_ALL).writerows([["x"], [cell]])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,7 +15,7 @@ from lading.batch.run import run_batch
 from lading.errors import BatchChanged, ExtraMissing, InvalidSetting, RegistryUnavailable, UsageError
 from lading.registry.store import s3
 from support.batch_runs import HERE, files
-from support.s3_faults import Cut, Drop, Refuse, Stall
+from support.s3_faults import Cut, Drop, Refuse, Stall, first_times
 
 pytestmark = pytest.mark.slow
 
@@ -33,20 +32,6 @@ def sent(tmp_path, iris, parquet, bucket, monkeypatch) -> dict[str, bytes]:
     return files(tmp_path / "whole")
 
 
-def sometimes(fault, *methods: str):
-    """Return what gives a fault to the first request of a method for each object."""
-    seen: Counter[tuple[str, str]] = Counter()
-
-    def faults(asked):
-        path = asked.path.partition("?")[0]
-        if asked.method not in methods or not any(part in path for part in DATA):
-            return None
-        seen[asked.method, path] += 1
-        return fault if seen[asked.method, path] <= 1 else None
-
-    return faults
-
-
 @pytest.mark.parametrize(
     "fault",
     [
@@ -60,7 +45,8 @@ def sometimes(fault, *methods: str):
 def test_a_fault_that_passes_changes_no_byte(iris, bucket, faulty, sent, monkeypatch, fault):
     monkeypatch.setattr(s3, "READ_TIMEOUT_S", 1.0)
     # A body that is cut is one of an answer to GET alone.
-    faulty.fault = sometimes(fault, "GET") if isinstance(fault, Cut) else sometimes(fault, "GET", "PUT")
+    methods = ("GET",) if isinstance(fault, Cut) else ("GET", "PUT")
+    faulty.fault = first_times(fault, *DATA, methods=methods)
     run = run_batch(iris, [f"{bucket.url}/in"], f"{bucket.url}/out", HERE)
     assert run.manifest.scored == 1500
     assert bucket.output("out") == sent

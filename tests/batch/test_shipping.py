@@ -17,17 +17,23 @@ from lading.batch.shipping import (
     Shipment,
     Station,
     bundle_bytes,
+    check_buckets,
     check_input,
     check_libraries,
     check_shared,
     libraries,
+    machine,
     shared_mark,
     unpacked,
 )
+from lading.batch.spool import spooling
+from lading.batch.survey import look_at
+from lading.batch.tables import open_table
 from lading.batch.work import Work
 from lading.bundle import Bundle
 from lading.errors import BodyInvalid, BundleError, DigestMismatch, NotSupported, RegistryUnavailable
 from lading.runtime.python.host import DEFAULT_HOST
+from support.s3_faults import Refuse
 
 # Says whether this process was the one that fetched.
 WORKER = """
@@ -183,6 +189,44 @@ def test_no_station_opens_where_the_output_is_another_folder(shipped):
     shipment.mark.unlink()
     with pytest.raises(NotSupported, match="the folder of the run"):
         Station(shipment, lambda: io.BytesIO(tar))
+
+
+@pytest.fixture
+def in_bucket(tmp_path, iris, parquet, bucket, monkeypatch):
+    """Return a run from a bucket to a bucket as another machine gets it, and the tar of its bundle."""
+    monkeypatch.setenv("LADING_CACHE", str(tmp_path / "cache"))
+    url = bucket.put("rows.parquet", parquet("rows.parquet", 100))
+    with spooling() as spool:
+        files, spans = look_at(find_inputs([url], spool.connect).files, spool, open_table)
+    plan = make_plan(files, iris.digest, "iris", iris.manifest.signature, (), spans=spans)
+    work = Work(tmp_path / "elsewhere", iris.digest, plan, f"{bucket.url}/parts", DEFAULT_HOST)
+    return Shipment(work, None, libraries()), bundle_bytes(iris.path, iris.digest)
+
+
+@pytest.mark.slow
+def test_a_machine_without_credentials_of_its_own_is_named_before_it_loads_anything(in_bucket, monkeypatch):
+    shipment, _ = in_bucket
+    check_buckets(shipment.work.plan, shipment.work.parts)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    match = rf"`s3://.*` on `{machine()}`: expected to read and write it, found Unable to locate credentials"
+    with pytest.raises(RegistryUnavailable, match=match) as caught:
+        Station(shipment, lambda: pytest.fail("the bundle was fetched"))
+    assert "a profile or a role" in caught.value.hint
+
+
+@pytest.mark.slow
+def test_a_machine_that_reaches_a_bucket_no_more_is_refused_and_named(in_bucket, faulty):
+    shipment, tar = in_bucket
+    (task,) = shipment.work.plan.tasks
+    station = Station(shipment, lambda: io.BytesIO(tar))
+    faulty.fault = lambda asked: Refuse(403, "AccessDenied") if asked.method == "PUT" else None
+    kind, error = station.answer(task)
+    assert (kind, type(error)) == ("refused", RegistryUnavailable)
+    assert f"on `{machine()}`: expected to read and write it, found" in error.message
+    faulty.fault = lambda _: None
+    assert station.answer(task)[0] == "done"
+    station.close()
 
 
 def test_a_library_of_another_version_is_refused_with_both():

@@ -211,6 +211,27 @@ def test_the_monitor_says_of_a_run_what_it_says_of_the_same_traffic(tmp_path, fi
 
 
 @pytest.mark.slow
+def test_a_run_whose_columns_have_plainly_shifted_raises_alarms_by_itself(tmp_path, fitted):
+    with Registry.open(str(tmp_path / "registry")) as registry:
+        model = f"iris:{registry.push(fitted).version}"
+        recorder = Recorder(registry.runs, host="here", monitoring=registry.monitoring)
+        seen = []
+        for name, shift in (("usual", 0.0), ("other unit", 3.0), ("usual again", 0.0)):
+            values = np.random.default_rng(len(name)).normal(5, 1, (2000, 4))
+            values[:, 2] += shift
+            path = tmp_path / f"{name}.parquet"
+            pyarrow.parquet.write_table(pa.table(dict(zip(COLUMNS, values.T, strict=True))), path)
+            settings = Options(processes=1)
+            run_batch(fitted, [path], tmp_path / name, settings, model=model, recorder=recorder)
+            watched(registry)
+            alarms = registry.monitoring.alarms("iris", open_only=True)
+            seen.append({alarm.subject: alarm.text for alarm in alarms if alarm.kind == "drift"})
+    assert (seen[0], seen[2]) == ({}, {})
+    assert seen[1]["petal_length"].startswith("`petal_length` higher by")
+    assert seen[1]["petal_length"].endswith("in a batch run of 2,000 rows")
+
+
+@pytest.mark.slow
 def test_a_large_run_weighs_as_much_as_a_busy_server(tmp_path, fitted, monkeypatch):
     monkeypatch.setattr("lading.batch.traffic.MOST_COUNTED", 300)
     values = np.random.default_rng(1).normal(5, 1, (4000, 4))

@@ -63,7 +63,17 @@ def test_every_example_is_a_valid_command_line(path, command, monkeypatch, tmp_p
     (tmp_path / "iris.bundle" / "bundle.json").touch()
     (tmp_path / "requirements").mkdir()
     (tmp_path / "wheels").mkdir()
-    for name in ("requirements/image.txt", "rootfs.tar", "hub.key"):
+    signing = (
+        "ci.pem",
+        "ci.pub",
+        "release.pem",
+        "release.pub",
+        "ann.pem",
+        "secret",
+        "bias.json",
+        "model.sig",
+    )
+    for name in ("requirements/image.txt", "rootfs.tar", "hub.key", *signing):
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
     assert isinstance(command, Command | Group)

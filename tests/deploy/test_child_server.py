@@ -55,6 +55,14 @@ async def ask(
     return begun["status"], dict(begun["headers"]), ended["body"]
 
 
+def connections(pid: int) -> int:
+    """Return how many connections there are to the socket of a server."""
+    command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    socket = command[command.index("--host") + 1].removeprefix("unix:")
+    # Besides the one that listens.
+    return Path("/proc/net/unix").read_text().count(socket) - 1
+
+
 def test_requests_and_answers_are_passed_on_as_they_are(tmp_path):
     bundle = linear_bundle(tmp_path / "iris")
 
@@ -75,7 +83,7 @@ def test_requests_and_answers_are_passed_on_as_they_are(tmp_path):
         finally:
             await server.stop(30)
         with pytest.raises(ServerUnavailable, match="expected to run, found exit code 0"):
-            server.check()
+            await server.check_alive()
 
     asyncio.run(story())
 
@@ -95,7 +103,51 @@ def test_one_that_cannot_reproduce_its_golden_samples_is_never_ready(tmp_path):
     asyncio.run(story())
 
 
-def test_a_request_to_one_that_has_ended_is_answered_503_and_its_host_learns_of_it(tmp_path):
+def test_one_that_is_killed_is_started_again_and_asked_again(tmp_path):
+    bundle = linear_bundle(tmp_path / "iris")
+
+    async def story() -> None:
+        server = ChildServer([str(bundle.path)])
+        try:
+            await server.until_ready()
+            killed = server.pid
+            # Stopped, so that it has connections and does not answer.
+            os.kill(killed, signal.SIGSTOP)
+            body = json.dumps(ROW).encode()
+            asked = [asyncio.create_task(ask(server, "POST", "/predict", body)) for _ in range(3)]
+            while connections(killed) < 3:
+                await asyncio.sleep(0.01)
+            os.kill(killed, signal.SIGKILL)
+            assert [status for status, _, _ in await asyncio.gather(*asked)] == [200] * 3
+            assert server.pid != killed
+            await server.check_alive()
+        finally:
+            await server.stop(0)
+
+    asyncio.run(story())
+
+
+def test_one_that_cannot_be_started_again_answers_503_and_its_host_learns_why(tmp_path):
+    linear_bundle(tmp_path / "iris")
+
+    async def story() -> None:
+        server = ChildServer([str(tmp_path / "iris")])
+        try:
+            await server.until_ready()
+            forge_golden_output(tmp_path / "iris")
+            os.kill(server.pid, signal.SIGKILL)
+            status, headers, body = await ask(server, "POST", "/predict", json.dumps(ROW).encode())
+            assert (status, headers[b"retry-after"]) == (503, b"1")
+            assert "ask again" in json.loads(body)["error"]
+            with pytest.raises(ModelNotReady, match="`probabilities`, row 3"):
+                await server.check_alive()
+        finally:
+            await server.stop(0)
+
+    asyncio.run(story())
+
+
+def test_without_requests_the_host_that_looks_at_it_starts_it_again(tmp_path):
     bundle = linear_bundle(tmp_path / "iris")
 
     async def story() -> None:
@@ -103,14 +155,48 @@ def test_a_request_to_one_that_has_ended_is_answered_503_and_its_host_learns_of_
         try:
             await server.until_ready()
             os.kill(server.pid, signal.SIGKILL)
-            status, headers, body = await ask(server, "POST", "/predict", json.dumps(ROW).encode())
-            assert (status, headers[b"retry-after"], "ask again" in json.loads(body)["error"]) == (
-                503,
-                b"1",
-                True,
-            )
-            with pytest.raises(ServerUnavailable, match="SIGKILL"):
-                await server.check_alive()
+            while True:
+                # Until the kernel has closed its sockets, then until it is back.
+                try:
+                    await server.check_alive()
+                except ServerUnavailable as error:
+                    if "starts again" in str(error):
+                        break
+            status, _, _ = await ask(server, "POST", "/predict", json.dumps(ROW).encode())
+            assert status == 200
+            await server.check_alive()
+        finally:
+            await server.stop(0)
+
+    asyncio.run(story())
+
+
+# In place of a server whose model ends it: one that is ready, and ends when it is sent anything.
+ENDS_WHEN_ASKED = """
+import http.server, os, socketserver, sys
+class Answers(http.server.BaseHTTPRequestHandler):
+    def address_string(self):
+        return "a socket"
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"health": "ok"}')
+    def do_POST(self):
+        os._exit(1)
+path = sys.argv[sys.argv.index("--host") + 1].removeprefix("unix:")
+socketserver.UnixStreamServer(path, Answers).serve_forever()
+"""
+
+
+def test_a_request_that_ends_every_server_is_answered_500_so_that_no_front_sends_it_on(monkeypatch):
+    monkeypatch.setattr("lading.deploy.child_process._WITH_PARENT", ENDS_WHEN_ASKED)
+
+    async def story() -> None:
+        server = ChildServer([])
+        try:
+            await server.until_ready()
+            status, _, body = await ask(server, "POST", "/predict", json.dumps(ROW).encode())
+            assert (status, "twice" in json.loads(body)["error"]) == (500, True)
         finally:
             await server.stop(0)
 

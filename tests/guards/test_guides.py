@@ -25,6 +25,7 @@ NARROW = [
     "docs/guides/first-model-python.md",
     "docs/guides/first-model-pytorch.md",
     "docs/guides/first-model-transformers.md",
+    "docs/guides/signing.md",
     "docs/guides/team.md",
     "docs/guides/vulnerabilities.md",
 ]
@@ -99,6 +100,15 @@ def test_the_guide_for_a_team_runs_as_it_stands(tmp_path, postgres):  # noqa: F8
     assert len(json.loads((tmp_path / "inventory.json").read_text())["replicas"]) == 2
     actors = [event["actor"] for event in json.loads((tmp_path / "history.json").read_text())["events"]]
     assert "grace" in actors
+
+
+@pytest.mark.slow
+def test_the_guide_to_signing_runs_as_it_stands(tmp_path):
+    output = follow(script(GUIDES / "signing.md"), tmp_path, free_port())
+    assert "is not released: expected" in output
+    assert "`fraud:1` is live" in output
+    assert 'lading_trust_policy_info{digest="sha256:' in output
+    assert '"trust_policy": "sha256:' in output
 
 
 @pytest.mark.parametrize("name", NARROW)

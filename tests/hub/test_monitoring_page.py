@@ -137,7 +137,7 @@ def drifted(registry):
 @pytest.mark.slow
 def test_the_verdict_is_in_words_first_and_names_what_changed_first(drifted):
     html = text(page(drifted, "?since=7d"))
-    assert re.search(r"One of \d columns has drifted\. What changed first: age,", html)
+    assert re.search(r"One of \d columns has drifted\. What changed first: age ?,", html)
     assert html.index("has drifted") < html.index("Compared with") < html.index("Columns and outputs")
     known = data(drifted, "?since=7d")
     assert (known["verdict"], known["drifted"], known["columns"]["rows"][0]["status"]["name"]) == (
@@ -154,7 +154,7 @@ def test_every_chart_is_drawn_without_styles_and_has_its_numbers_as_a_table(drif
     html = page(drifted, "?since=7d")
     # The policy of the hub allows no style but its file.
     assert not re.search(r"\sstyle=|<style|<script(?! src=\"/static/)", html)
-    charts = re.findall(r'<svg lang="en" role="img".*?</svg>', html, re.DOTALL)
+    charts = re.findall(r'<svg role="img".*?</svg>', html, re.DOTALL)
     assert len(charts) >= 2 * 5
     for chart in charts:
         ElementTree.fromstring(chart)

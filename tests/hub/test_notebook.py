@@ -143,7 +143,7 @@ def test_evidence_says_whether_it_holds_and_what_failed():
     text = shown(evidence)
     assert "does not hold lading 0.1.0, ONNX Runtime 1.17.0" in text
     assert "1 check passed, 2026-11-30 12:00:00 UTC" in text
-    assert "golden: expected `0.1`, found `0.2`" in text
+    assert "`golden`: expected `0.1`, found `0.2`" in text
     assert "latency_p99_ms 1.25" in text
     assert "holds lading" in shown(msgspec.structs.replace(evidence, checks=(Check("files", "passed"),)))
 

@@ -14,6 +14,7 @@ from lading.hub.app import make_app
 from lading.hub.follower import Follower
 from lading.hub.openapi import MONITORING_TABLES, OPERATIONS, PATH, openapi_document
 from lading.hub.views.runs import TABLES
+from support import hub_jobs
 from support.hub_pages import HubPages
 from support.hub_rows import alarm, loaded, replica
 from support.hub_runs import FINISHED, run
@@ -30,6 +31,7 @@ def pages(registry, push, tmp_path) -> HubPages:
     registry.fleet.beat(replica(1, loaded(), loaded("foreign", 7), id="a/b"))
     registry.monitoring.save("monitor", {}, [], [alarm()])
     registry.runs.save(run())
+    hub_jobs.store(registry)
     log = LogMaker(tmp_path / "registry" / "log")
     log.add(chunk(["a"], ended_at=[time.time() - 60]))
     log.close()
@@ -37,7 +39,12 @@ def pages(registry, push, tmp_path) -> HubPages:
 
 
 def filled(path: str) -> str:
-    values = {"name": "iris", "version": "2", "id": FINISHED if "/runs/" in path else "a%2Fb"}
+    ids = {"/runs/": FINISHED, "/jobs/": hub_jobs.DONE}
+    values = {
+        "name": "iris",
+        "version": "2",
+        "id": next((ids[part] for part in ids if part in path), "a%2Fb"),
+    }
     return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], path)
 
 

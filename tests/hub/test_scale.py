@@ -16,13 +16,13 @@ from lading.hub.follower import read_knowledge
 from lading.hub.knowledge import Knowledge
 from lading.hub.pages import Pages
 from lading.registry import Registry
-from lading.registry.catalog.sql.tables import events, evidence, models, releases, runs, tags, versions
+from lading.registry.catalog.sql.tables import events, evidence, jobs, models, releases, runs, tags, versions
 from lading.release import EventDraft, Plan, Release, link
 from support.hub_rows import loaded, replica
 from support.hub_runs import finished, run
 from support.release_processes import new_version
 
-MODELS, VERSIONS, REPLICAS, EVENTS, RUNS = 1000, 10, 500, 100, 20_000
+MODELS, VERSIONS, REPLICAS, EVENTS, RUNS, JOBS = 1000, 10, 500, 100, 20_000, 20_000
 AT = "2026-11-30T08:00:00.000Z"
 
 
@@ -59,6 +59,7 @@ def fill(registry: Registry) -> None:
         ]
         connection.execute(insert(evidence), rows)
         connection.execute(insert(runs), [run_row(number, names) for number in range(RUNS)])
+        connection.execute(insert(jobs), [job_row(number, names) for number in range(JOBS)])
         connection.execute(text("ANALYZE"))
     for number in range(REPLICAS):
         served = (loaded(names[2 * number], 3), loaded(names[2 * number + 1], 3))
@@ -107,6 +108,28 @@ def run_row(number: int, names: list[str]) -> dict[str, object]:
     return {"id": made.id, "kind": "batch", "name": name, "state": state, "body": body, **times}
 
 
+def job_row(number: int, names: list[str]) -> dict[str, object]:
+    # The last ones wait, and few have failed.
+    state = "failed" if number % 2000 == 7 else "waiting" if number > JOBS - 50 else "done"
+    texts = ("headers", "replica", "claim", "reason", "served", "answer_type", "webhook", "hook", "hook_text")
+    times = ("due_at", "started_at", "ended_at", "expires_at", "hook_due_at")
+    name = names[number % MODELS]
+    return {
+        **dict.fromkeys(texts, ""),
+        **dict.fromkeys(times, 0.0),
+        **dict.fromkeys(("attempts", "status", "hook_attempts", "rank"), 0),
+        "id": f"{number:032x}",
+        "name": name,
+        "target": name,
+        "path": "/p",
+        "fingerprint": "f",
+        "state": state,
+        "body": b"",
+        "created_at": 1_790_000_000.0,
+        "answer_headers": "[]",
+    }
+
+
 def event_rows(name: str) -> Iterator[dict[str, object]]:
     last = None
     for _ in range(EVENTS):
@@ -153,6 +176,11 @@ PAGES = {
     "runs of one": (lambda pages: pages.runs, asked(model="model-0500")),
     "older runs": (lambda pages: pages.runs, asked(before="1790010000.0~x")),
     "run": (lambda pages: pages.run, asked({"id": f"{7:032x}"})),
+    "jobs": (lambda pages: pages.jobs, asked()),
+    "older jobs": (lambda pages: pages.jobs, asked(before="10000")),
+    "failed jobs": (lambda pages: pages.jobs, asked(state="failed")),
+    "jobs of one": (lambda pages: pages.jobs, asked(model="model-0500", state="done")),
+    "job": (lambda pages: pages.job, asked({"id": f"{7:032x}"})),
     "history of one": (lambda pages: pages.model_history, asked({"name": "model-0500"}, actor="driver")),
 }
 

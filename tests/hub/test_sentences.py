@@ -125,7 +125,7 @@ def test_templates_do_not_stand_in_each_others_way():
 
 def test_what_is_not_known_is_marked_as_english_and_what_people_wrote_is_not():
     assert say(KOREAN, "the <disk> is full") == '<span lang="en">the &lt;disk&gt; is full</span>'
-    assert say_reason(KOREAN, "새 <주제>") == "새 &lt;주제&gt;"
+    assert say_reason(KOREAN, "새 <주제>") == '<span translate="no">새 &lt;주제&gt;</span>'
     assert say_reason(KOREAN, "no harm seen in 2,140 requests") == "요청 2,140건에서 나빠진 징후가 없었습니다"
     assert say(translator("en"), "no evidence") == "no evidence"
     assert "&lt;b&gt;" in say(KOREAN, "`<b>` higher by 2 standard deviations")
@@ -140,13 +140,14 @@ def test_a_hostile_text_is_looked_through_in_no_time():
 def test_a_korean_page_says_what_its_verdict_and_its_alarms_say_in_korean(tmp_path):
     with scene(tmp_path) as (registry, _):
         pages = HubPages(registry)
-        for address in ("/models/churn/release", "/models/credit-default/monitoring?since=7d", "/alarms"):
+        for address in (
+            "/",
+            "/models/churn/release",
+            "/models/credit-default/monitoring?since=7d",
+            "/alarms",
+        ):
             page = pages.get(address, **{"accept-language": "ko"}).text
-            page = re.sub(r'<svg lang="en".*?</svg>', "", page, flags=re.DOTALL)
             assert 'lang="en"' not in page.replace('hreflang="en"', "").replace(
                 '<a href="/language/en" lang="en"', ""
             ), address
             assert "standard deviations" not in page, address
-        home = pages.get("/", **{"accept-language": "ko"}).text
-        # What a server wrote of a golden row is not known here, and says that it is English.
-        assert '<span lang="en">the golden outputs differ' in home

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from lading import units
 from lading.hub import drawing, evidence_chart
 from lading.hub.sentences import OF_COLUMN, TEMPLATES
 from lading.hub.views import act
 from lading.hub.words import LANGUAGES, language_of, translator
+from lading.monitor.report import figures
 
 HUB = Path(drawing.__file__).parent
 OTHERS = [language for language in LANGUAGES if language != "en"]
@@ -31,13 +33,20 @@ def sentences() -> set[str]:
         drawing.RUN_KINDS,
         drawing.RUN_STATES,
         drawing.SEVERITIES,
+        drawing.JOB_STATES,
+        drawing.HOOK_STATES,
+        drawing.SERVED_STATES,
+        drawing.SIDES,
     )
     acts = (act.BUTTONS, act.PROBLEMS, evidence_chart.GATES)
     texts = {text for each in (*kinds, *others, *acts) for text in each.values()}
     texts |= set(TEMPLATES)
     texts |= {drawing.age(seconds)[1] for seconds in (0, 600, 36_000, 864_000)}
-    for template in (HUB / "templates").glob("*.html"):
-        texts |= set(re.findall(r'\bt\("((?:[^"\\]|\\.)*)"', template.read_text()))
+    texts |= {*units.DURATIONS, *figures.MONTHS}
+    for template in (*(HUB / "templates").glob("*.html"), HUB / "phrases.py"):
+        texts |= set(re.findall(r'\bt\(\s*"((?:[^"\\]|\\.)*)"', template.read_text()))
+    for chart in Path(figures.__file__).parent.glob("*.py"):
+        texts |= set(re.findall(r'\bsay\(\s*"((?:[^"\\]|\\.)*)"', chart.read_text()))
     return texts
 
 

@@ -76,6 +76,33 @@ def test_a_shift_raises_one_alarm_that_names_column_begin_release_and_change(reg
     assert driver.turn() == []
 
 
+def test_batch_runs_are_counted_for_a_year_and_their_alarms_end_after_a_week(registry):
+    clock, profile, month_s = Clock(), reference(), 30 * 24 * HOUR_S
+
+    def run(number: int) -> list:
+        at = BEGIN + number * month_s
+        shifted = window(profile, at, number, rows=2000, shift=2.0, replica="batch")
+        report(registry, profile, [shifted])
+        # Each time another process, which has nothing but what is stored.
+        driver = driver_of(registry, clock, f"process {number}")
+        clock.now = at + HOUR_S
+        raised = driver.turn()
+        clock.now = at + 8 * 24 * HOUR_S
+        (over,) = driver.turn()
+        driver._end()
+        assert (over.subject, over.is_open) == ("age", False)
+        return raised
+
+    for number in range(3):
+        (alarm,) = run(number)
+        assert alarm.text.endswith("in a batch run of 20,000 rows")
+        (body,) = (each for key, each in registry.monitoring.states("monitor").items() if key != "mark")
+        assert msgspec.json.decode(body)["runs"] == number + 1
+    clock.now += 500 * 24 * HOUR_S
+    driver_of(registry, clock, "later").turn()
+    assert set(registry.monitoring.states("monitor")) == {"mark"}
+
+
 def test_one_that_was_killed_is_followed_by_one_that_concludes_the_same(registry):
     profile = reference()
     windows = [*hours(profile, 72), *hours(profile, 24, begin=72, shift=1.5)]

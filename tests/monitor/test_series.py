@@ -93,3 +93,36 @@ def test_times_are_not_tested():
     column = PROFILE.inputs[0]
     assert is_tested(column)
     assert not is_tested(msgspec.structs.replace(column, kind="timestamp"))
+
+
+def run_of(number: int, shift: float = 0.0):
+    """Return the window of a batch run, a day after the one before."""
+    at = BEGIN + 24 * HOUR_S * number
+    return window(PROFILE, at, number, rows=2000, shift=shift, replica="batch", seen=90_000)
+
+
+def test_one_batch_run_raises_an_alarm_and_one_that_is_as_the_reference_ends_it():
+    series = series_of()
+    series.add(run_of(0))
+    assert series.test(BEGIN) == []
+    series.add(run_of(1, shift=2.0))
+    (alarm,) = series.test(BEGIN)
+    assert (alarm.kind, alarm.subject, alarm.is_open) == ("drift", "age", True)
+    assert alarm.text.startswith("`age` higher by 1.")
+    assert alarm.text.endswith("standard deviations, in a batch run of 90,000 rows")
+    # Stored between two runs, and another like it is no news.
+    series = series_of(msgspec.json.decode(msgspec.json.encode(series.state), type=SeriesState))
+    series.add(run_of(2, shift=2.0))
+    assert series.test(BEGIN) == []
+    series.add(run_of(3))
+    (ended,) = series.test(BEGIN)
+    assert (ended.id, ended.is_open, series.state.runs) == (alarm.id, False, 4)
+    assert series.state.alarms == {}
+
+
+def test_what_a_run_has_shown_is_no_second_alarm_of_the_test_over_time():
+    series = series_of()
+    for number in range(40):
+        series.add(run_of(number, shift=2.0))
+    changed = series.test(BEGIN + 50 * 24 * HOUR_S)
+    assert [alarm.subject for alarm in changed] == ["age"]

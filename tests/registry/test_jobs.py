@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import event
 
 from lading.errors import JobEnded, JobKeyReused, JobNotFound, QueueFull
-from lading.jobs import Answer, AnsweredBy, HookResult, Outcome, Requeued, Submission
+from lading.jobs import Answer, AnsweredBy, HookResult, Outcome, Requeued, Submission, Wanted
 from lading.registry import Registry
 from support.registries import registry_over
 
@@ -105,6 +107,43 @@ def test_a_result_is_stored_once_and_only_by_the_claim_that_holds(registry):
     assert (record.state, record.status, record.served) == ("done", 200, ANSWER.served)
     assert record.created_at <= record.started_at <= record.ended_at
     assert registry.jobs.answer("job-1") == ANSWER
+
+
+def test_what_has_ended_is_stored_and_what_is_next_claimed_in_one_transaction(registry):
+    submit(registry, *map(submission, range(40)))
+    claim(registry, 16)
+    lost, back = done("job-0", "old"), Requeued(id="job-1", token="t", reason="busy", after_s=60)
+    outcomes = [lost, *(done(f"job-{number}") for number in range(2, 16))]
+    commits = []
+    event.listen(registry.catalog.database.engine, "commit", commits.append)
+    wanted = Wanted(targets=("iris",), limit=16, token="u", replica="r", ttl_s=30)
+    written, claims = registry.jobs.exchange(outcomes, [back], wanted)
+    assert len(commits) == 1
+    assert written == {f"job-{number}" for number in range(2, 16)}
+    assert [claimed.id for claimed in claims] == [f"job-{number}" for number in range(16, 32)]
+    assert not any(claimed.has_webhook for claimed in claims)
+    states = Counter(record.state for record in registry.jobs.find())
+    # The job of the lost report runs on, under its own claim.
+    assert states == {"done": 14, "running": 17, "waiting": 9}
+    assert {registry.jobs.answer(f"job-{number}") for number in range(2, 16)} == {ANSWER}
+    assert registry.jobs.exchange((), (), msgspec.structs.replace(wanted, limit=0)) == (set(), [])
+
+
+def test_jobs_that_come_together_are_stored_together_and_in_order(registry):
+    submit(registry, submission(0, key="k"))
+    others = [submission(number) for number in range(1, 6)]
+    same = [submission(6, key="k"), submission(7, key="new"), submission(8, key="new")]
+    records = registry.jobs.add([*others, *same], most_waiting=7)
+    assert [record.id if record else None for record in records] == [
+        *(f"job-{number}" for number in range(1, 6)),
+        *("job-0", "job-7", "job-7"),
+    ]
+    assert registry.jobs.add([submission(9), submission(10, key="k")], most_waiting=7) == [
+        None,
+        registry.jobs.get("job-0"),
+    ]
+    numbers = [registry.jobs.get(f"job-{number}").number for number in range(1, 6)]
+    assert numbers == sorted(numbers)
 
 
 def test_a_claim_that_is_renewed_is_taken_by_nobody(registry):
@@ -207,27 +246,26 @@ def test_jobs_are_listed_newest_first_page_by_page(registry):
 
 def test_a_webhook_is_due_until_it_is_delivered_or_given_up(registry):
     submit(registry, submission(1, webhook="https://example.com/a"), submission(2))
-    assert registry.jobs.due_webhooks(10, 30) == []
+    assert registry.jobs.exchange_webhooks([], 10, 30) == []
     claim(registry)
     registry.jobs.finish([done("job-1"), done("job-2")])
     # One whose sender was killed is due again when its time is over.
-    (call,) = registry.jobs.due_webhooks(10, -1)
+    (call,) = registry.jobs.exchange_webhooks([], 10, -1)
     assert (call.job.id, call.attempts, call.job.webhook) == ("job-1", 1, "https://example.com/a")
-    (call,) = registry.jobs.due_webhooks(10, 30)
+    (call,) = registry.jobs.exchange_webhooks([], 10, 30)
     assert call.attempts == 2
-    assert registry.jobs.due_webhooks(10, 30) == []
+    assert registry.jobs.exchange_webhooks([], 10, 30) == []
     late = HookResult(id="job-1", attempts=1, delivered=False, text="late", again_s=0)
-    registry.jobs.store_deliveries([late])
-    assert registry.jobs.due_webhooks(10, 30) == []
-    registry.jobs.store_deliveries(
-        [HookResult(id="job-1", attempts=2, delivered=False, text="503", again_s=0)]
-    )
-    assert registry.jobs.due_webhooks(10, 30)[0].attempts == 3
-    registry.jobs.store_deliveries([HookResult(id="job-1", attempts=3, delivered=True, text="204")])
+    registry.jobs.exchange_webhooks([late], 0, 30)
+    assert registry.jobs.exchange_webhooks([], 10, 30) == []
+    # Stored and taken again in one transaction.
+    refused = HookResult(id="job-1", attempts=2, delivered=False, text="503", again_s=0)
+    assert registry.jobs.exchange_webhooks([refused], 10, 30)[0].attempts == 3
+    registry.jobs.exchange_webhooks([HookResult(id="job-1", attempts=3, delivered=True, text="204")], 0, 30)
     record = registry.jobs.get("job-1")
     assert (record.hook, record.hook_attempts, record.hook_text) == ("delivered", 3, "204")
-    assert registry.jobs.due_webhooks(10, -1) == []
-    registry.jobs.store_deliveries([])
+    assert registry.jobs.exchange_webhooks([], 10, -1) == []
+    assert registry.jobs.exchange_webhooks([], 0, 30) == []
 
 
 def test_jobs_that_ended_long_ago_are_pruned_with_their_results(registry, monkeypatch):
@@ -242,7 +280,7 @@ def test_jobs_that_ended_long_ago_are_pruned_with_their_results(registry, monkey
     # What nobody was sent word of stays, and what waits; the key is free again.
     assert [record.id for record in registry.jobs.find()] == ["job-3", "job-2"]
     assert registry.jobs.submit(submission(4, key="k"), most_waiting=100).id == "job-4"
-    registry.jobs.store_deliveries([HookResult(id="job-2", attempts=0, delivered=False, text="410")])
+    registry.jobs.exchange_webhooks([HookResult(id="job-2", attempts=0, delivered=False, text="410")], 0, 30)
     assert registry.jobs.get("job-2").hook == "given_up"
     registry.jobs.prune(dry_run=False)
     assert [record.id for record in registry.jobs.find()] == ["job-4", "job-3"]

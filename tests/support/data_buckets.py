@@ -33,6 +33,10 @@ class DataBucket:
     def delete(self, name: str) -> None:
         self.client.delete_object(Bucket=self.name, Key=f"{self._prefix}/{name}")
 
+    def records(self, below: str) -> int:
+        """Return how many parts of the run below a prefix are done."""
+        return len(self.names(f"{below}/.lading/done/"))
+
     def output(self, below: str) -> dict[str, bytes]:
         """Return what a run has published below a prefix."""
         names = [name for name in self.names(f"{below}/") if "/.lading/" not in name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from lading.bundle import Bundle
 from lading.bundle.writer import add_profile
 from lading.evidence import Check, Evidence, Fingerprint
+from lading.jobs import HookResult, Outcome
 from lading.profile.encoding import digest as digest_of
 from lading.profile.encoding import encode
 from lading.profile.live import ColumnWindow, LiveCounts
@@ -22,6 +24,7 @@ from lading.signature import Signature, Tensor
 from lading.traffic import FeedbackCounts
 from support.alert_states import firing
 from support.bundles import linear_bundle
+from support.hub_jobs import submission
 from support.hub_rows import alarm, loaded, replica
 from support.hub_runs import finished, run
 from support.live_columns import report
@@ -30,7 +33,7 @@ from support.release_processes import window
 
 CANARY = Plan(mode="canary", steps=(5, 25, 100))
 REPLICA = "host-1"
-"""The id of the replica and of the run whose pages are asked for; another replica has the text for an id."""
+"""The id of the replica, the run and the job whose pages are asked for; another replica has the text."""
 
 
 def fill(registry: Registry, folder: Path, text: str) -> None:
@@ -67,6 +70,7 @@ def fill(registry: Registry, folder: Path, text: str) -> None:
     alert(registry, text)
     log(folder / "registry" / "log", text)
     score(registry, live, text)
+    end_job(registry, text)
 
 
 def score(registry: Registry, of: ModelVersion, text: str) -> None:
@@ -179,6 +183,18 @@ def record(registry: Registry, of: ModelVersion, text: str) -> None:
     elsewhere = msgspec.structs.replace(here, python=f"{text}x")
     registry.record(msgspec.structs.replace(holds, fingerprint=elsewhere, checks=failed))
     registry.record(holds)
+
+
+def end_job(registry: Registry, text: str) -> None:
+    """Store a job that has failed, and whose webhook has."""
+    path = f"/models/iris/tags/{quote(text[:500], safe='')}/predict"
+    job = submission(REPLICA, path=path, webhook="https://hooks.example.com/")
+    registry.jobs.submit(job, most_waiting=9)
+    registry.jobs.claim(["iris"], 1, token="t", replica="r", ttl_s=60.0)
+    registry.jobs.finish([Outcome(id=REPLICA, token="t", state="failed", reason=text)])
+    registry.jobs.exchange_webhooks([], 1, 60.0)
+    result = HookResult(id=REPLICA, attempts=1, delivered=False, text=text)
+    registry.jobs.exchange_webhooks([result], 0, 60.0)
 
 
 def beat(registry: Registry, text: str) -> None:

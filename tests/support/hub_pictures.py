@@ -12,6 +12,7 @@ from PIL import Image
 
 from lading.hub.access import Access
 from support.browsing import NARROW, WIDE, People
+from support.hub_jobs import DONE
 from support.hub_person import KEY
 from support.hub_runs import FINISHED
 from support.hub_scene import scene
@@ -42,6 +43,8 @@ PAGES: Mapping[str, tuple[str, str]] = {
     "alarms": ("/alarms", "Alarms, and the alerts that people were sent"),
     "runs": ("/runs", "Runs over data sets, and how they ended"),
     "run": (f"/runs/{FINISHED}", "One run: what was set aside and why, and which columns have drifted"),
+    "jobs": ("/jobs", "Inference jobs, and which of them wait"),
+    "job": (f"/jobs/{DONE}", "One job: how long it waited, who answered, and its webhook"),
     "inventory": ("/inventory", "Every server and what it runs"),
     "vulnerabilities": ("/vulnerabilities", "What is known against what runs, by which feeds of which day"),
     "replica": ("/inventory/models-3", "One server, which could not load a version"),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from support import hub_jobs
 from support.hub_runs import IDS
 
 NO_PAGES = ("/api", "/health", "/language", "/live", "/static")
@@ -53,6 +54,8 @@ SCENE: Mapping[str, tuple[str, ...]] = {
     "/log/{name}": ("/log/credit-default", "/log/churn", "/log/churn?since=all&column=inputs.x&value=1"),
     "/alarms": ("/alarms", "/alarms?model=ticket-topics"),
     "/runs": ("/runs", "/runs?state=lost&sort=-rows", "/runs?kind=training"),
+    "/jobs": ("/jobs", "/jobs?state=failed&model=churn", "/jobs?before=1"),
+    "/jobs/{id}": tuple(f"/jobs/{id}" for id in hub_jobs.IDS),
     "/runs/{id}": tuple(f"/runs/{id}" for id in IDS),
 }
 """Examples of each page over `support.hub_scene`."""

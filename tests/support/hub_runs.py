@@ -42,7 +42,7 @@ def finished(columns: Sequence[tuple[str, float]] = (("age", 0.41), ("income", 0
             ("column `savings`: expected `float32`, found no value", 1_187),
             ("column `age`: expected `float32`, found `unknown`", 54),
         ),
-        failed=(("`age` between 18 and 95", 318),),
+        failed=(("age range: 18 to 95 (stated)", 318),),
         drift=tuple(ColumnDrift(name, psi, 0.0021, psi > 0.1) for name, psi in columns),
         inputs=tuple(
             RunInput(

@@ -41,7 +41,7 @@ from lading.trust.feeds import Advisory, Affected, Cycle, Event, Feeds, FeedStat
 from lading.trust.records import record_scan
 from lading.trust.running import server_subject
 from lading.trust.scan import scan
-from support import hub_runs
+from support import hub_jobs, hub_runs
 from support.alert_states import firing
 from support.bundles import REQUIREMENTS, linear_draft, linear_model, run_model
 from support.hub_rows import alarm
@@ -130,6 +130,8 @@ class _Scene:
         self._scan()
         self._log()
         self._runs()
+        self._clock.at = NOW - 2 * MINUTE
+        hub_jobs.store(self._registry, "churn", self._go_by)
         self._clock.at = NOW
         for lease in (rollout.LEASE, monitoring.LEASE):
             self._registry.fleet.lease(lease, "models-1", 30.0)
@@ -287,6 +289,9 @@ class _Scene:
                     hub_runs.run(id, host="batch-1.bank.example", batch=facts, **values, **last)
                 )
 
+    def _go_by(self, seconds: float) -> None:
+        self._clock.at += seconds
+
     def _add(self, drawn: list[Any], name: str, version: ModelVersion, release: int) -> None:
         labels = dict(zip("abc", LABELS[name], strict=True))
         self._registry.traffic.add_windows(
@@ -312,7 +317,8 @@ class _Scene:
                 models = [self._loaded("ticket-topics", 3), self._loaded("ticket-topics", 4)]
             if number == 3:
                 reason = (
-                    "the golden outputs differ: row 3, `probabilities[fraud]`: expected 0.412, found 0.398"
+                    "golden samples of `fraud-screen`, output `probabilities`, row 3: expected 0.412 within "
+                    "rtol 1e-05, atol 1e-06, found 0.398"
                 )
                 models = [self._loaded("fraud-screen", 3, state="failed", reason=reason, requests=0)]
                 models.append(self._loaded("fraud-screen", 2))
@@ -354,7 +360,7 @@ _NAMED_BY_SUBJECT = """
 UPDATE alarms SET id = json_extract(body, '$.subject'),
   body = json_set(body, '$.id', json_extract(body, '$.subject'))
 """
-_NO_COLUMN = "input `payments.parquet`: expected a column `new_device`, found none"
+_NO_COLUMN = "input `payments.parquet`: expected column `new_device`, found `amount`, `hour`, `distance_km`"
 _DESCRIPTIONS = {
     "credit-default": "Whether an applicant pays a loan back, from what the application says.",
     "churn": "Whether a customer is about to leave, from the last quarter.",

@@ -15,6 +15,7 @@ import random
 import secrets
 import signal
 import sqlite3
+import sys
 import threading
 import time
 from collections import Counter
@@ -69,8 +70,15 @@ class Receiver:
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
+            # Connections are kept, as by most receivers.
+            protocol_version = "HTTP/1.1"
+
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
+                length = int(self.headers["content-length"])
+                body = self.rfile.read(length)
+                if len(body) < length:
+                    self.close_connection = True
+                    return  # Its sender was killed: half a message is none.
                 self.send_response(receiver.take(dict(self.headers.items()), body))
                 self.send_header("content-length", "0")
                 self.end_headers()
@@ -78,7 +86,16 @@ class Receiver:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(ThreadingHTTPServer):
+            # The default of 5 drops connections of 32 senders, and each then waits a second for the next SYN.
+            request_queue_size = 128
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                # Senders are killed here; any other failure of the receiver is printed.
+                if not isinstance(sys.exception(), ConnectionError):
+                    super().handle_error(request, client_address)
+
+        self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/done"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 

@@ -266,7 +266,7 @@ def alarm(kind: str, subject: str, text: str, *, hour: float = DRIFT_HOUR, **cha
 
 
 def _alarms() -> tuple[Alarm, ...]:
-    over = alarm("input-checks", "age", "`age`: 41 of 900 rows failed the check `range`", hour=2)
+    over = alarm("input-checks", "age", "`age: range`: 4.6 % of the rows fail this input check", hour=2)
     columns = [
         alarm("drift", name, f"`{name}` {text}", hour=hour, acknowledged_by="maria" if name == "age" else "")
         for name, (hour, text) in _CHANGES.items()

@@ -5,6 +5,7 @@ Ray listens on all addresses, whatever its settings; here those are of a loopbac
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -88,10 +89,24 @@ class RayCluster:
         if hidden is not None:
             script = f'mount -t tmpfs none "{hidden}" && exec "$0" "$@"'
             command = ["unshare", "--mount", "sh", "-c", script, *command]
-        started = self.run(*command, **environ)
-        assert started.returncode == 0, started.stdout + started.stderr
+        self._start_ray(command, environ)
         (raylet,) = set(self.raylets()) - before
         return raylet
+
+    def _start_ray(self, command: list[str], environ: dict[str, str]) -> None:
+        """Run ``ray start``, once more where it found the machine too busy."""
+        others = set(descendants(self._init.pid))
+        for last in (False, True):
+            started = self.run(*command, **environ)
+            if started.returncode == 0:
+                return
+            # Ray gives its processes 30 s, by no setting more, and leaves them where that was not enough.
+            text = started.stdout + started.stderr
+            assert "timed out during startup" in text, text
+            assert not last, text
+            for pid in set(descendants(self._init.pid)) - others:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def raylets(self) -> list[int]:
         """Return the processes that are machines of this cluster."""

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from lading.runtime.python.host import this_host
 plan.PART_ROWS = int(sys.argv[1])
 for run in json.loads(sys.argv[2]):
     options = Options(engine="ray", keep=tuple(run["keep"]), processes=run["processes"])
-    source, out, python = [Path(run["source"])], Path(run["out"]), this_host(run["allow"])
+    place = lambda text: text if text.startswith("s3://") else Path(text)
+    source, out, python = [place(run["source"])], place(run["out"]), this_host(run["allow"])
     try:
         report = report_values(run_batch(Bundle.open(run["bundle"]), source, out, options, python=python))
     except LadingError as error:
@@ -38,7 +40,14 @@ for run in json.loads(sys.argv[2]):
 class Started:
     """Runs on the cluster, one after the other, in a process of their own."""
 
-    def __init__(self, cluster: RayCluster, runs: list[tuple[BatchCase, Path]], processes: int = 0) -> None:
+    def __init__(
+        self,
+        cluster: RayCluster,
+        runs: list[tuple[BatchCase, Path | str]],
+        processes: int = 0,
+        records: Callable[[], int] | None = None,
+    ) -> None:
+        """Start them; `records` returns how many parts of the last run are done, if it is no folder's."""
         described = [
             {
                 "bundle": str(case.bundle.path),
@@ -51,11 +60,14 @@ class Started:
             for case, out in runs
         ]
         self._cluster = cluster
-        self._state = runs[-1][1] / ".lading"
+        self._state = Path(runs[-1][1]) / ".lading"
+        self._records = records
         self.process = cluster.start(sys.executable, "-c", RUN, str(PART_ROWS), json.dumps(described))
 
     def done(self) -> int:
         """Return how many parts of the last run are done."""
+        if self._records is not None:
+            return self._records()
         return len(list((self._state / "done").glob("*.json")))
 
     def comes_to(self, parts: int) -> None:

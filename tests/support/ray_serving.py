@@ -8,72 +8,40 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
-from support.ray_clusters import ADDRESS, RayCluster, descendants
+from support.ray_clusters import ADDRESS, RayCluster, command_of, descendants
 from support.waiting import wait_until
 
 PORT = 8000
 URL = f"http://127.0.0.1:{PORT}"
-RETRIES = {
-    "RAY_SERVE_ENABLE_HA_PROXY": "1",
-    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response junk-response 503",
-    "RAY_SERVE_HAPROXY_RETRIES": "10",
-    "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "262144",
-}
-"""What the machines of the guide are started with: a front that asks another replica if one has ended."""
 BODY = json.dumps({"data": [[5.1, 3.5, 1.4, 0.2]]})
 
-# Callers that keep their connections, and count what they get until they are to end.
-LOAD = """
-import collections, http.client, json, signal, sys, threading
-port, callers, body = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-done, seen = threading.Event(), collections.Counter()
-signal.signal(signal.SIGTERM, lambda *_: done.set())
-def call():
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-    while not done.is_set():
-        try:
-            connection.request("POST", "/predict", body, {"content-type": "application/json"})
-            answer = connection.getresponse()
-            text = answer.read()
-            seen[str(answer.status) if answer.status == 200 else f"{answer.status} {text[:200]}"] += 1
-        except http.client.RemoteDisconnected:
-            # A kept connection that ends without an answer: clients send again (RFC 9112, 9.3.1). HAProxy
-            # ends it where that of a server was reset.
-            seen["closed"] += 1
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-        except Exception as error:
-            seen[repr(error)] += 1
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-threads = [threading.Thread(target=call) for _ in range(callers)]
-for thread in threads:
-    thread.start()
-print("calling", flush=True)
-done.wait()
-for thread in threads:
-    thread.join()
-print(json.dumps(seen))
-"""
+LOAD = Path(__file__).parent / "serve_load.py"
 
 
 class Callers:
-    """Callers of the front of the head, from the cluster's own network."""
+    """Callers of the front of the head, from the cluster's own network; `kinds` as `serve_load` has them.
 
-    def __init__(self, cluster: RayCluster, count: int) -> None:
-        self.process = cluster.start(sys.executable, "-c", LOAD, str(PORT), str(count), BODY)
+    ``kept=3, new=1`` are three that keep their connections, and one with a new connection a request.
+    """
+
+    def __init__(self, cluster: RayCluster, python: str | Path = sys.executable, **kinds: int) -> None:
+        counts = [f"{kind}={count}" for kind, count in kinds.items()]
+        self.process = cluster.start(str(python), str(LOAD), str(PORT), BODY, *counts)
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "calling\n"
 
-    def seen(self) -> dict[str, int]:
-        """End them; return how often each status or failure was seen."""
+    def end(self) -> tuple[dict[str, int], list[dict[str, Any]]]:
+        """End them; return the number of answers by kind, and the failures."""
         # `nsenter --pid` forks: its child is the program.
         (program,) = descendants(self.process.pid)[:1]
         os.kill(program, signal.SIGTERM)
         out, err = self.process.communicate(timeout=180)
         assert self.process.returncode == 0, err
-        counts: dict[str, int] = json.loads(out)
-        return counts
+        seen = json.loads(out)
+        return seen["answered"], seen["failed"]
 
 
 def deploy(cluster: RayCluster, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -90,16 +58,19 @@ def replicas(cluster: RayCluster, machine: int = 0) -> list[int]:
 def comes_to(cluster: RayCluster, count: int) -> None:
     """Wait until there are so many replicas, each with a server that is ready."""
     wait_until(
-        lambda: len(replicas(cluster)) == count and servers(cluster) == count, 120, lambda: replicas(cluster)
+        lambda: len(replicas(cluster)) == count and len(servers(cluster)) == count,
+        120,
+        lambda: replicas(cluster),
     )
 
 
-def servers(cluster: RayCluster) -> int:
-    """Return how many servers there are in replicas."""
-    return sum(
-        any("end_with_parent" in words for words in map(_command, descendants(pid)))
-        for pid in replicas(cluster)
-    )
+def servers(cluster: RayCluster) -> list[int]:
+    """Return the processes of the servers in replicas."""
+    return [pid for replica in replicas(cluster) for pid in _servers_of(replica)]
+
+
+def _servers_of(replica: int) -> list[int]:
+    return [pid for pid in descendants(replica) if "end_with_parent" in command_of(pid)]
 
 
 def curl(cluster: RayCluster, path: str, *arguments: str) -> tuple[int, dict[str, str], Any]:
@@ -124,9 +95,3 @@ def end_machine(raylet: int) -> None:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue  # Its parent took it along.
-
-
-def _command(pid: int) -> str:
-    from support.ray_clusters import command_of
-
-    return command_of(pid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -51,6 +51,21 @@ class Stall:
 
 
 Fault = Refuse | Cut | Drop | Stall | None
+Faults = Callable[[Asked], Fault]
+
+
+def first_times(fault: Fault, *paths: str, methods: Sequence[str] = ("GET", "PUT")) -> Faults:
+    """Return what gives a fault to the first request of a method for each object with one of these parts."""
+    seen: set[tuple[str, str]] = set()
+
+    def faults(asked: Asked) -> Fault:
+        key = asked.method, asked.path.partition("?")[0]
+        if asked.method not in methods or key in seen or not any(part in key[1] for part in paths):
+            return None
+        seen.add(key)
+        return fault
+
+    return faults
 
 
 class FaultyS3:
@@ -58,7 +73,7 @@ class FaultyS3:
 
     def __init__(self, server: str) -> None:
         self.server = server
-        self.fault: Callable[[Asked], Fault] = lambda _: None
+        self.fault: Faults = lambda _: None
         self.asked: list[Asked] = []
         self.ended = threading.Event()
         self._listener = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())

@@ -34,7 +34,8 @@ plan.PART_ROWS = int(sys.argv[1])
 with spark_session(sys.argv[2], 2, "tests"):
     for run in json.loads(sys.argv[3]):
         options = Options(engine="spark", keep=tuple(run["keep"]))
-        source, out, python = [Path(run["source"])], Path(run["out"]), this_host(run["allow"])
+        place = lambda text: text if text.startswith("s3://") else Path(text)
+        source, out, python = [place(run["source"])], place(run["out"]), this_host(run["allow"])
         try:
             report = report_values(run_batch(Bundle.open(run["bundle"]), source, out, options, python=python))
         except LadingError as error:
@@ -104,7 +105,9 @@ class SparkCluster:
 class SparkRuns:
     """Batch runs in one session on a cluster, one after the other, in a process of their own."""
 
-    def __init__(self, cluster: SparkCluster, runs: list[tuple[BatchCase, Path]], **environ: str) -> None:
+    def __init__(
+        self, cluster: SparkCluster, runs: list[tuple[BatchCase, Path | str]], **environ: str
+    ) -> None:
         described = [
             {
                 "bundle": str(case.bundle.path),
@@ -115,7 +118,7 @@ class SparkRuns:
             }
             for case, out in runs
         ]
-        self._done = runs[-1][1] / ".lading" / "done"
+        self._done = Path(runs[-1][1]) / ".lading" / "done"
         self.process = subprocess.Popen(
             [sys.executable, "-c", RUN, str(PART_ROWS), cluster.master, json.dumps(described)],
             env={**cluster.environ, **environ},

@@ -22,7 +22,9 @@ Wrong = dict[int, str]
 
 _NUMBER = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
 _WHOLE = r"^[+-]?\d{1,18}$"
-_MANY_DIGITS = r"^[+-]?\d{19,}$"
+_MANY = 19
+_MANY_DIGITS = rf"^[+-]?\d{{{_MANY},}}$"
+_EMPTY, _NULL = pa.scalar("", pa.string()), pa.scalar(None, pa.string())
 _MISSING = ("nan", "na", "null", "")
 _INFINITE = r"^[+-]?inf(inity)?$"
 _LONGEST_FOUND = 200
@@ -179,6 +181,8 @@ def parsed(tensor: Tensor, column: pa.Array, wrong: Wrong) -> pa.Array:
 
     As the server reads CSV: numbers as they are written, not as Python or Arrow would take them.
     """
+    if tensor.dtype.startswith("float") and (plain := _plain_floats(column)) is not None:
+        return plain
     trimmed = pc.utf8_trim(column, _BLANKS)
     lowered = pc.utf8_lower(trimmed)
     missing = pc.is_in(lowered, pa.array(_MISSING, lowered.type))
@@ -202,6 +206,18 @@ def parsed(tensor: Tensor, column: pa.Array, wrong: Wrong) -> pa.Array:
         if parse_number(trimmed[at].as_py()) is None:
             wrong.setdefault(at, _no_number(column[at].as_py()))
     return plain
+
+
+def _plain_floats(column: pa.Array) -> pa.Array | None:
+    """Return cells as numbers, the empty ones as null, or None if one of them takes a closer look."""
+    try:
+        plain = pc.if_else(pc.equal(column, _EMPTY), _NULL, column).cast(pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    # Of what Arrow takes for numbers, these are all that the server reads otherwise, or not at all: what is
+    # not finite, and whole numbers of more digits than 64 bits hold.
+    whole = pc.and_(pc.equal(pc.floor(plain), plain), pc.greater_equal(pc.binary_length(column), _MANY))
+    return None if pc.any(whole).as_py() or not pc.all(pc.is_finite(plain)).as_py() else plain
 
 
 def _parsed_whole(

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lading.batch.inputs import InputFile
-from lading.batch.objects import is_url
-from lading.batch.plan import Task
+from lading.batch.objects import Objects, is_url, split
+from lading.batch.plan import Plan, Task
 from lading.batch.scoring import Done
 from lading.batch.work import Work
 from lading.blobs.os_errors import destination_errors
 from lading.bundle import Bundle, unpack_tar
-from lading.errors import DISTRIBUTION, LadingError, NotSupported
+from lading.errors import DISTRIBUTION, ExtraMissing, LadingError, NotSupported, RegistryUnavailable
 from lading.registry.cache import BundleCache
 from lading.settings import cache_folder, home, store_settings
 
@@ -51,11 +51,13 @@ class Station:
     def __init__(self, shipment: Shipment, fetch: Callable[[], BinaryIO]) -> None:
         """Check what this machine has and sees, unpack the bundle, and replay its golden samples.
 
-        Raises `NotSupported`, and what `unpacked` and `Work.scorer` raise.
+        Raises `NotSupported`, `RegistryUnavailable` for a bucket that is out of reach from here, and what
+        `unpacked` and `Work.scorer` raise.
         """
         self._work = shipment.work
         check_libraries(shipment.libraries)
         check_shared(shipment.mark)
+        check_buckets(self._work.plan, self._work.parts)
         # Kept: what is in use is not removed to make room.
         self._bundle = unpacked(self._work.digest, fetch)
         self._scorer = replace(self._work, bundle=self._bundle.path).scorer()
@@ -63,15 +65,19 @@ class Station:
     def answer(self, task: Task) -> tuple[str, Done | LadingError]:
         """Score a task into the folder of the run; return a kind and its value.
 
-        "done"; "refused", if this machine does not see what the task reads; "failed", if any other machine
-        would fail as well. Raises what is no error of lading, such as that of a disk.
+        "done"; "refused", if this machine does not see what the task reads, or reaches its bucket no more;
+        "failed", if any other machine would fail as well. Raises what is no error of lading, such as that of
+        a disk.
         """
         try:
             check_input(self._work.plan.files[task.file])
         except NotSupported as error:
             return "refused", error
         try:
-            return "done", self._scorer.score(task, self._work.parts)
+            with on_this_machine():
+                return "done", self._scorer.score(task, self._work.parts)
+        except RegistryUnavailable as error:
+            return "refused", error
         except LadingError as error:
             return "failed", error
 
@@ -171,6 +177,32 @@ def check_input(file: InputFile) -> None:
             return
     where = f"input `{file.path}` on `{machine()}`"
     raise NotSupported(where, expected="the file of the run", found="another, or none", hint=_SHARED)
+
+
+def check_buckets(plan: Plan, parts: Path | str) -> None:
+    """Raise `RegistryUnavailable` if this machine does not reach the buckets of a run, or may not.
+
+    It has the credentials of its own, or none: nobody sends it any.
+    """
+    # One object of each bucket: a list of it is the least that a run needs a right for.
+    urls = {split(url)[0]: url for file in reversed(plan.files) if is_url(url := file.path)}
+    if is_url(parts):
+        urls[split(str(parts))[0]] = str(parts)
+    if not urls:
+        return
+    with on_this_machine(), contextlib.closing(Objects()) as objects:
+        for url in urls.values():
+            next(iter(objects.listed(url, split(url)[1], most=1)), None)
+
+
+@contextmanager
+def on_this_machine() -> Iterator[None]:
+    """Have errors of buckets name this machine as well: another may have its credentials, or its network."""
+    try:
+        yield
+    except (RegistryUnavailable, ExtraMissing) as error:
+        where = f"{error.where} on `{machine()}`"
+        raise type(error)(**{**vars(error), "where": where}) from error
 
 
 def machine() -> str:

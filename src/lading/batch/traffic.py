@@ -31,11 +31,8 @@ from lading.monitor.log.files import complete, completed, write_file
 from lading.monitor.log.layout import Contents
 from lading.monitor.log.records import answer_batches
 from lading.profile.encoding import digest as digest_of
-from lading.profile.live import ColumnWindow
+from lading.profile.live import BATCH_RUN, ColumnWindow
 from lading.signature import Array, Signature
-
-REPLICA = "batch"
-"""Stands where a record or a window of traffic names the server."""
 
 MOST_COUNTED = 30_000
 """Rows of a run that a window counts: as many as of a busy server, so that neither outweighs the other."""
@@ -141,7 +138,7 @@ class RunLog:
             version=self._version,
             digest=self._plan.bundle,
             release=0,
-            replica=REPLICA,
+            replica=BATCH_RUN,
             ids=ids,
             rows=[1] * count,
             side="live",
@@ -203,7 +200,7 @@ def window_of(
         version=int(version or 0),
         digest=plan.bundle,
         release=0,
-        replica=REPLICA,
+        replica=BATCH_RUN,
         profile=digest_of(bundle.profile),
         at=now - seconds,
         seconds=seconds,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 import lading
+from lading.cli.commands.access import access
+from lading.cli.commands.attest import attest
 from lading.cli.commands.batch import batch
 from lading.cli.commands.completion import completion
 from lading.cli.commands.deploy import deploy
@@ -17,6 +19,7 @@ from lading.cli.commands.image import image
 from lading.cli.commands.inspect import inspect
 from lading.cli.commands.inventory import inventory
 from lading.cli.commands.jobs import jobs
+from lading.cli.commands.key import key
 from lading.cli.commands.list import list_models
 from lading.cli.commands.log import log
 from lading.cli.commands.matrix import matrix
@@ -34,6 +37,7 @@ from lading.cli.commands.sbom import sbom
 from lading.cli.commands.scan import scan
 from lading.cli.commands.serve import serve
 from lading.cli.commands.show import show
+from lading.cli.commands.sign import sign
 from lading.cli.commands.tag import tag
 from lading.cli.commands.verify import verify
 from lading.cli.commands.version import version
@@ -50,6 +54,8 @@ EXAMPLES = (
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Pack and verify", (pack, inspect, verify)),
     ("Registry", (push, pull, list_models, show, diff, tag, matrix, remove, gc)),
+    ("Serve and predict", (serve, predict, batch, jobs, access)),
+    ("Sign and attest", (sign, attest, key)),
     ("Serve and predict", (serve, predict, batch, jobs)),
     ("Images", (image,)),
     ("Releases", (release, rollout, rollback, history)),

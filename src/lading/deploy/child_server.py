@@ -1,50 +1,42 @@
-"""A whole ``lading serve`` as a child process behind a Unix socket, and requests that are passed on to it.
+"""A whole ``lading serve`` that is kept running as a child process, and requests that are passed on to it.
 
 For hosts that have an HTTP front of their own and want an ASGI application: they get the very server, with
-all its protocols, its proof and its releases, and none of its threads or models in their process. Restarts
-nothing: a host replaces what has ended.
+all its protocols, its proof and its releases, and none of its threads or models in their process. A server
+that ends is started again, and asked again what it has not answered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from lading.errors import ModelNotReady, ServerUnavailable
-from lading.runtime.host.signals import how_it_ended
+from lading.deploy.child_process import HOP_BY_HOP, Answer, ChildProcess, Scope
+from lading.errors import ServerUnavailable
 
-Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 log = logging.getLogger("lading.deploy")
 
-POLL_S = 0.05
-HEALTH_TIMEOUT_S = 5.0
-_WITH_PARENT = (
-    "import sys; from lading.runtime.host.signals import end_with_parent; "
-    "end_with_parent(int(sys.argv.pop(1))); "
-    "from lading.cli import main; sys.exit(main(sys.argv[1:]))"
+WAIT_S = 10.0
+"""A request waits so long for a server that starts again, before its front may ask another replica."""
+TRIES = 2
+"""How often a request is passed on: one that ends each server it comes to must not go on to all of them."""
+_JSON = (b"content-type", b"application/json")
+_UNAVAILABLE = Answer(
+    503, [_JSON, (b"retry-after", b"1")], b'{"error":"the server of this replica has ended: ask again"}'
 )
-"""``python -m lading``, but it ends with the thread that has started it."""
-_JSON = [(b"content-type", b"application/json"), (b"retry-after", b"1")]
-_ENDED = b'{"error":"the server of this replica has ended: ask again"}'
-_ORIGIN = "http://server"
-"""Of the socket, which has no name; requests that are passed on keep the `host` that they came for."""
-_HOP_BY_HOP = {b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
-"""Headers of one connection alone (RFC 9110, 7.6.1), and not of a request or its answer."""
+# Not 503, upon which a front asks another replica.
+_GIVEN_UP = Answer(
+    500, [_JSON], b'{"error":"the server of this replica has twice failed to answer this request"}'
+)
 
 
 class ChildServer:
@@ -52,132 +44,111 @@ class ChildServer:
 
     Headers named by `without` are left out of its answers: a host writes them itself.
 
-    It lives as long as this object is not stopped, and ends with this process.
+    It lives until this object is stopped, and ends with this process. If it ends by itself once it was
+    ready, it is started again; if that fails, `check_alive` raises why, and a host replaces it.
     """
 
     def __init__(
         self, refs: Sequence[str], options: Sequence[str] = (), *, without: Iterable[bytes] = ()
     ) -> None:
-        self._left_out = _HOP_BY_HOP | {b"date"} | set(without)
+        self._left_out = HOP_BY_HOP | {b"date"} | set(without)
+        self._arguments = [*refs, *options]
         # A short path: names of sockets may have about a hundred characters.
         self._folder = Path(tempfile.mkdtemp(prefix="lading-", dir="/tmp"))
-        self._socket = self._folder / "server"
-        place = ["--host", f"unix:{self._socket}", "--grpc-port", "-1"]
-        # A host that is killed takes it along: what nobody asks any more must not keep memory.
-        self._process = subprocess.Popen(  # noqa: S603 - its arguments are lading's own
-            [sys.executable, "-c", _WITH_PARENT, str(os.getpid()), "serve", *refs, *place, *options],
-            start_new_session=True,
-        )
-        self._client: httpx.AsyncClient | None = None
+        self._starts = 0
+        self._child = self._start()
+        self._restart: asyncio.Task[None] | None = None
+        self._stopped = False
 
     @property
     def pid(self) -> int:
-        """The process of the server."""
-        return self._process.pid
+        """Return the id of the server's process, which is another one after each start."""
+        return self._child.pid
 
     async def until_ready(self) -> None:
-        """Wait until every model has replayed its golden samples here.
-
-        Raises `ModelNotReady` with the server's reason if one has failed, `ServerUnavailable` if the server
-        has ended. Waits while it loads, or while nothing is released: a host has a limit of its own.
-        """
-        last = ""
-        while True:
-            self.check()
-            health, reason = await self._health()
-            if health == "ok":
-                return
-            if health == "failed":
-                raise ModelNotReady("the server", expected="to be ready", found=reason)
-            if reason != last:
-                log.info("not ready: %s", last := reason)
-            await asyncio.sleep(POLL_S)
-
-    def check(self) -> None:
-        """Raise `ServerUnavailable` if the server has ended."""
-        code = self._process.poll()
-        if code is not None:
-            hint = "its last lines, in the log of this process, say why"
-            raise ServerUnavailable("the server", expected="to run", found=how_it_ended(code), hint=hint)
+        """Wait until every model has replayed its golden samples here; raises as `ChildProcess` does."""
+        await self._child.until_ready()
 
     async def check_alive(self) -> None:
-        """Raise `ServerUnavailable` if the server has ended or does not answer."""
-        self.check()
-        try:
-            await self._connected().get("/v2/health/live", timeout=HEALTH_TIMEOUT_S)
-        except httpx.HTTPError as error:
-            failure = f"{type(error).__name__}, within {HEALTH_TIMEOUT_S:g} s"
-            raise ServerUnavailable("the server", expected="an answer", found=failure) from error
+        """Raise `ServerUnavailable` if the server does not answer, also while it starts again.
+
+        Starts it again if it has ended, and raises what has prevented that.
+        """
+        child = self._child
+        if self._restart is None and child.ended and not self._stopped:
+            self._replace(child)
+        if self._restart is not None:
+            if self._restart.done():
+                self._restart.result()
+            raise ServerUnavailable("the server", expected="an answer", found="that it starts again")
+        await child.check_alive()
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request under ASGI by what the server answers; neither is changed.
 
-        503 if the server ends before it has answered: a host, or its front, may ask another one.
+        A server that ends before it has answered is asked again once it is back: the host has the request,
+        and predictions change nothing. 503 if that takes too long or fails, so that a host or its front asks
+        another replica; 500 if the same request fails again.
         """
         if scope["type"] != "http":
             return
         # Whole, because the server wants its length; it refuses what is too large by itself.
-        body = await _body(receive)
-        url = scope.get("root_path", "") + scope["path"]
-        raw = scope.get("raw_path") or url.encode()
-        query = scope["query_string"]
-        request = self._connected().build_request(
-            scope["method"],
-            httpx.URL(_ORIGIN).copy_with(raw_path=raw + (b"?" + query if query else b"")),
-            headers=[header for header in scope["headers"] if header[0].lower() not in _HOP_BY_HOP],
-            content=body,
-        )
-        try:
-            response = await self._connected().send(request, stream=True)
-        except httpx.TransportError as error:
-            log.warning("the server has not answered: %s", type(error).__name__)
-            await send({"type": "http.response.start", "status": 503, "headers": _JSON})
-            await send({"type": "http.response.body", "body": _ENDED})
-            return
-        try:
-            kept = [header for header in response.headers.raw if header[0].lower() not in self._left_out]
-            await send({"type": "http.response.start", "status": response.status_code, "headers": kept})
-            # As it was sent: it may be compressed, and its length is of those bytes.
-            content = b"".join([chunk async for chunk in response.aiter_raw()])
-            await send({"type": "http.response.body", "body": content})
-        finally:
-            await response.aclose()
+        answer = await self._answer(scope, await _body(receive))
+        kept = [header for header in answer.headers if header[0].lower() not in self._left_out]
+        # Only now, and one directly after the other: of a host that is killed between them a client has half
+        # an answer, which no front can ask for again.
+        await send({"type": "http.response.start", "status": answer.status, "headers": kept})
+        await send({"type": "http.response.body", "body": answer.body})
 
     async def stop(self, timeout_s: float) -> None:
         """Drain the server and end it; what takes longer than `timeout_s` is cut off. Idempotent."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            deadline = time.monotonic() + timeout_s
-            while self._process.poll() is None and time.monotonic() < deadline:
-                await asyncio.sleep(POLL_S)
-        if self._process.poll() is None:
-            # Its own children as well: each server has a session of its own.
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-        # Last: what it still answers while it drains comes by these connections.
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        self._stopped = True
+        if self._restart is not None:
+            self._restart.cancel()
+        await self._child.stop(timeout_s)
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    async def _health(self) -> tuple[str, str]:
-        try:
-            response = await self._connected().get("/health", timeout=HEALTH_TIMEOUT_S)
-        except (httpx.ConnectError, httpx.TimeoutException):
-            return "starting", "the server does not listen yet"
-        answer = response.json()
-        return answer["health"], answer.get("reason", "")
+    async def _answer(self, scope: Scope, body: bytes) -> Answer:
+        for _ in range(TRIES):
+            if not await self._is_up():
+                return _UNAVAILABLE
+            child = self._child
+            try:
+                return await child.ask(scope, body)
+            except httpx.TransportError as error:
+                log.warning("the server has not answered: %s", type(error).__name__)
+            # Else it goes on, and has closed a connection that nothing was asked over for long.
+            if await child.has_ended():
+                if self._stopped:
+                    return _UNAVAILABLE
+                if child is self._child:
+                    self._replace(child)
+        return _GIVEN_UP
 
-    def _connected(self) -> httpx.AsyncClient:
-        # Made in the loop that uses it. Without a limit in time: the server answers when its own has passed.
-        if self._client is None:
-            transport = httpx.AsyncHTTPTransport(
-                uds=str(self._socket), limits=httpx.Limits(max_connections=None)
-            )
-            # Not by the environment: a proxy named there would be asked instead of the socket.
-            client = httpx.AsyncClient(transport=transport, base_url=_ORIGIN, timeout=None, trust_env=False)  # noqa: S113
-            self._client = client
-        return self._client
+    async def _is_up(self) -> bool:
+        """Return whether there is a server to ask, after a wait for one that starts again."""
+        restart = self._restart
+        if restart is None:
+            return True
+        # Goes on if a client has gone that waits for it: others wait as well.
+        await asyncio.wait([restart], timeout=WAIT_S)
+        return restart.done() and not restart.cancelled() and restart.exception() is None
+
+    def _replace(self, ended: ChildProcess) -> None:
+        log.warning("the server has ended (%s): it is started again", ended.ended)
+        self._child = self._start()
+        self._restart = asyncio.get_running_loop().create_task(self._until_back(ended, self._child))
+
+    async def _until_back(self, ended: ChildProcess, child: ChildProcess) -> None:
+        await ended.stop(0)
+        # What this raises is raised by `check_alive`, again and again: nothing else starts it then.
+        await child.until_ready()
+        self._restart = None
+
+    def _start(self) -> ChildProcess:
+        # At a socket of its own: that of a server that was killed is still in its place.
+        self._starts += 1
+        return ChildProcess(self._folder / f"server-{self._starts}", self._arguments)
 
 
 async def _body(receive: Receive) -> bytes:

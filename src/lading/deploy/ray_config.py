@@ -18,6 +18,27 @@ IMPORT_PATH = "lading.deploy.ray_serve:app"
 DRAIN_S = 30.0
 SHUTDOWN_S = 40.0
 """Serve waits so long for a replica to drain; more than `DRAIN_S`, in which its server does."""
+RETRY_ON = ("conn-failure", "empty-response", "junk-response", "503")
+FRONT_OPTIONS = (
+    "option http-buffer-request",
+    "option srvtcpka",
+    "srvtcpka-idle 5s",
+    "srvtcpka-intvl 5s",
+    "srvtcpka-cnt 3",
+)
+NODE_ENVIRONMENT = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    # HAProxy asks again only what it has as a whole, and by itself it passes the head on before the body has
+    # come: clients that send them apart would get errors. Ray has no variable for more options of HAProxy,
+    # and writes this one into its `defaults` as it is, where further lines may follow.
+    "RAY_SERVE_HAPROXY_RETRY_ON": "\n    ".join([" ".join(RETRY_ON), *FRONT_OPTIONS]),
+    "RAY_SERVE_HAPROXY_RETRIES": "10",
+    # Requests up to this size, and 1 kB less, can be asked again.
+    "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "262144",
+    # A replica only passes requests on: a second loop in a thread of its own would cost time for nothing.
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+}
+"""What `ray start` has to run with on every node, for a front that asks another replica if one has ended."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,10 @@ from ray import serve
 from ray.exceptions import RayError
 
 from lading.batch.on_ray.cluster import connected
-from lading.deploy.child_server import ChildServer, Receive, Scope, Send
+from lading.deploy.child_process import Scope
+from lading.deploy.child_server import ChildServer, Receive, Send
 from lading.deploy.ray_config import DEPLOYMENT, DRAIN_S, RayOptions, Replica, config
+from lading.deploy.whole_answers import write_answers_whole
 from lading.deploy.yamltext import plain
 from lading.errors import RunFailed, one_line
 
@@ -49,6 +51,8 @@ class LadingServer:
 
     async def __init__(self, replica: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it.
         chosen = Replica(**replica)
+        # The front speaks to uvicorn in this process.
+        write_answers_whole()
         self.server = ChildServer(chosen.refs, chosen.options(), without=_OF_SERVE)
         try:
             # Until this returns, Serve sends no request here; what it raises is shown by `serve status`.
@@ -58,7 +62,10 @@ class LadingServer:
             raise
 
     async def check_health(self) -> None:
-        """Raise if the server has ended or does not answer: Serve starts another replica then."""
+        """Raise if the server does not answer, also while it starts again.
+
+        The front passes such a replica by; Serve replaces it if it raises three times in turn.
+        """
         await self.server.check_alive()
 
     async def __del__(self) -> None:

@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterable, Sequence
 
 from markupsafe import Markup, escape
 
-from lading.hub.sentences import translated
+from lading.hub.sentences import say, translated
 from lading.hub.words import Translate
 from lading.monitor.distances import expected_psi
-from lading.monitor.report import distributions, figures, sentences, timelines
+from lading.monitor.report import cells, distributions, figures, sentences, timelines
 from lading.monitor.report.markup import shortened
 from lading.monitor.report.sections import sentence_markup
 from lading.monitor.status import ColumnPoint, ColumnStatus, MetricStatus
@@ -22,34 +22,43 @@ Period = tuple[float, float]
 _LONGEST = 400
 
 
-def distribution(column: ColumnStatus, id: str) -> Markup:
+def distribution(t: Translate, column: ColumnStatus, id: str) -> Markup:
     """Return the reference and live values of a column over each other; `id` is unique on the page."""
-    return _picture(distributions.distribution(column, sentences.description(column), id=id))
+    # What the chart is described by has one language: a change that has no other wording is beside it.
+    change = column.change if t.language == "en" else translated(t, column.change) or ""
+    described = sentences.description(column, t.plain, change.replace("`", ""))
+    return _markup(distributions.distribution(column, described, id=id, say=t.plain))
 
 
-def drift(column: ColumnStatus, period: Period, id: str) -> Markup:
+def drift(t: Translate, column: ColumnStatus, period: Period, id: str) -> Markup:
     """Return the PSI of a column over a period, beside what so few rows show without drift."""
-    return _picture(timelines.psi_timeline(column, period, id=id))
+    return _markup(timelines.psi_timeline(column, period, id=id, say=t.plain))
 
 
-def accuracy(metric: MetricStatus, period: Period, id: str) -> Markup:
+def accuracy(t: Translate, metric: MetricStatus, period: Period, id: str) -> Markup:
     """Return a metric over a period, with its interval and the reference's value."""
-    return _picture(timelines.metric_timeline(metric, period, id=id))
+    return _markup(timelines.metric_timeline(metric, period, id=id, say=t.plain))
 
 
-def slices(metrics: Sequence[MetricStatus], alarming: Collection[str], id: str) -> Markup:
+def slices(t: Translate, metrics: Sequence[MetricStatus], alarming: Collection[str], id: str) -> Markup:
     """Return the intervals of slices on one axis."""
-    return _picture(timelines.slice_intervals(metrics, alarming, id=id))
+    return _markup(timelines.slice_intervals(metrics, alarming, id=id, say=t.plain))
+
+
+def cell_labels(t: Translate, column: ColumnStatus) -> list[str]:
+    """Return what the cells of a column are called on a page."""
+    return [cell.label for cell in cells.all_cells(column, t.plain)]
 
 
 def words(t: Translate, text: str) -> Markup:
     """Return the text of an alarm in the language of a page, with the names in it set apart.
 
-    One that is not known is as the monitor wrote it, and marked as English.
+    One that is not known is as the monitor wrote it, and marked as English, or an error.
     """
     own = translated(t, text) if t.language != "en" else text
-    markup = sentence_markup(sentences.sentence_of(shortened(text if own is None else own, _LONGEST)))
-    return _markup(markup if own is not None else f'<span lang="en">{markup}</span>')
+    if own is None:
+        return say(t, text)
+    return _markup(sentence_markup(sentences.sentence_of(shortened(own, _LONGEST))))
 
 
 def drift_rows(column: ColumnStatus, history: Iterable[ColumnPoint]) -> Markup:
@@ -63,8 +72,8 @@ def drift_rows(column: ColumnStatus, history: Iterable[ColumnPoint]) -> Markup:
         expected = expected_psi(column.reference, point.rows) if has_reference else None
         distances = (figures.distance(point.psi), figures.distance(expected))
         numbers = (*distances, figures.share(point.missing_share), count(point.rows))
-        cells = "".join(f'<td class="number">{escape(number)}</td>' for number in numbers)
-        rows.append(f'<tr><th scope="row"><time>{moment(point.at)}</time></th>{cells}</tr>')
+        values = "".join(f'<td class="number">{escape(number)}</td>' for number in numbers)
+        rows.append(f'<tr><th scope="row"><time>{moment(point.at)}</time></th>{values}</tr>')
     return _markup("".join(rows))
 
 
@@ -73,11 +82,6 @@ distance = figures.distance
 moment = figures.moment
 percent = figures.share
 rate = figures.rate
-
-
-def _picture(markup: str) -> Markup:
-    # Its title and description are those of the report, in English, whatever the language of the page.
-    return _markup(markup.replace("<svg ", '<svg lang="en" ', 1))
 
 
 def _markup(markup: str) -> Markup:

@@ -39,6 +39,7 @@ KINDS = {
     "ready": "ready on a server",
     "failed": "failed to load",
     "sealed": "history sealed",
+    "policy": "trust policy of a server",
 }
 """What happened, by the kind of an event."""
 STATES = {
@@ -94,8 +95,29 @@ SOURCES = {"reference": "reference data", "samples": "golden samples", "log": "l
 """What a profile was measured on."""
 RUN_KINDS = {"batch": "batch run", "training": "training run"}
 """What a run over a data set is."""
+SERVED_STATES = {
+    "loading": "loading",
+    "warming": "warming up",
+    "ready": "ready",
+    "draining": "draining",
+    "unloaded": "unloaded",
+    "failed": "failed",
+}
+"""How a version stands on a server of lading's; one of another kind has words of its own."""
+SIDES = {"live": "live", "candidate": "candidate", "shadow": "shadow"}
+"""Which side of a release has answered."""
 RUN_STATES = {"running": "running", "finished": "finished", "failed": "failed", "lost": "lost"}
 """How a run stands."""
+JOB_STATES = {
+    "waiting": "waiting",
+    "running": "running",
+    "done": "done",
+    "failed": "failed",
+    "cancelled": "cancelled",
+}
+"""How a job stands."""
+HOOK_STATES = {"waiting": "waiting", "due": "due", "delivered": "delivered", "given_up": "given up"}
+"""How far the webhook of a job got."""
 COLUMNS_NAMED = 200
 """So many columns of an input are named on a page, and so many inputs; ``/api`` has all of them."""
 
@@ -144,7 +166,9 @@ class Drawing:
         self._environment.globals.update(evidence=evidence_chart, gates=evidence_chart.GATES)
         self._environment.globals.update(charts=charts, assets=assets, ages=AGES, live="")
         self._environment.globals.update(run_kinds=RUN_KINDS, run_states=RUN_STATES, duration=units.duration)
+        self._environment.globals.update(job_states=JOB_STATES, hook_states=HOOK_STATES)
         self._environment.globals.update(shell_quoted=shlex.quote, say=say, say_reason=say_reason)
+        self._environment.globals.update(served_states=SERVED_STATES, sides=SIDES, data=_data, code=_code)
         self._environment.globals.update(
             charts=charts, most_downloaded=MOST_DOWNLOADED, iso=iso_time, whole=whole
         )
@@ -183,6 +207,16 @@ def age(seconds: float) -> tuple[int, str]:
     if seconds < 2 * _DAY_S:
         return int(seconds / _HOUR_S), AGES[2]
     return int(seconds / _DAY_S), AGES[3]
+
+
+def _data(text: str) -> Markup:
+    """Return a text of a person or a program for the middle of a sentence: translators leave it as it is."""
+    return Markup('<span translate="no">{}</span>').format(visible(text))
+
+
+def _code(text: str) -> Markup:
+    """Return what people type for the middle of a sentence."""
+    return Markup("<code>{}</code>").format(visible(text))
 
 
 def _translated(t: Translate, words: Mapping[str, str]) -> dict[str, Markup]:

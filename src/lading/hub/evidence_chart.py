@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from html import unescape
 
 from markupsafe import Markup, escape
 
 from lading.clock import unix_time
 from lading.hub.views.release import ReleasePage
+from lading.hub.words import Translate
 from lading.monitor.report import axes, figures
 from lading.monitor.report.distributions import WIDTH
 from lading.monitor.report.markup import Markup as Fragment
@@ -40,7 +42,7 @@ def period(view: ReleasePage) -> Period:
     return since, max([since + 1, *(each.points[-1].at for each in view.paths)])
 
 
-def chart(way: GatePath, when: Period, id: str, title: str, description: str) -> Markup:
+def chart(t: Translate, way: GatePath, when: Period, id: str, *, title: str, description: str) -> Markup:
     """Return the evidence of harm and that the limit is kept as two lines, and as a third what decides."""
     since, until = when
     # The lines of all charts end within the picture, and what decides is always in it.
@@ -59,12 +61,14 @@ def chart(way: GatePath, when: Period, id: str, title: str, description: str) ->
     for at in ticks:
         parts.append(line(x(at), _BASE, x(at), _BASE + 3, "axis"))
         if _LEFT + 12 <= x(at) <= _RIGHT - 12:
-            parts.append(text_at(x(at), _BASE + 15, figures.tick_time(at, step), anchor="middle"))
+            parts.append(text_at(x(at), _BASE + 15, figures.tick_time(at, step, t.plain), anchor="middle"))
     parts += _trace([(x(point.at), y(point.harm)) for point in way.points], "harm")
     kept = [(x(point.at), y(point.kept)) for point in way.points if point.kept is not None]
     parts += _trace(kept, "kept")
+    # A template has them escaped already, which `markup.tag` does as well.
+    texts = unescape(title), unescape(description)
     # Escaped by construction, as all that goes through `markup.tag`.
-    return Markup(picture(WIDTH, _BASE + 20, title, description, id=id, body=joined(parts)))  # noqa: S704
+    return Markup(picture(WIDTH, _BASE + 20, *texts, id=id, body=joined(parts)))  # noqa: S704
 
 
 def _trace(points: Sequence[tuple[float, float]], class_: str) -> list[Fragment]:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import lading
-from lading.hub.views import alarms, history, inventory, models, monitoring, runs, vulnerabilities
+from lading.hub.views import alarms, history, inventory, jobs, models, monitoring, runs, vulnerabilities
 from lading.hub.views.act import ACTS, ActPage
 from lading.hub.views.begin import BeginPage
 from lading.hub.views.home import Home
@@ -23,6 +23,7 @@ from lading.hub.views.log import LABELLED, OPERATORS, OUTCOMES, SIDES, LogIndex,
 from lading.hub.views.release import ReleasePage
 from lading.hub.views.tables import Page
 from lading.hub.views.versions import VersionPage
+from lading.jobs import STATES
 from lading.release import Event
 
 PATH = "/api/openapi.json"
@@ -212,6 +213,16 @@ OPERATIONS: dict[str, Operation] = {
         None,
         (Parameter("table", {"type": "string", "enum": list(runs.TABLES)}, "Which table."),),
     ),
+    "/api/jobs": Operation(
+        "Inference jobs, newest first",
+        jobs.JobsPage,
+        (
+            _MODEL,
+            _choice("state", STATES, "How a job stands."),
+            _number("before", "The number below which jobs are: `older` of the page before."),
+        ),
+    ),
+    "/api/jobs/{id}": Operation("One job, without its request and its answer", jobs.JobPage),
     "/api/log": Operation("The models that the prediction log has records of", LogIndex),
     "/api/log/{name}": Operation(
         "Logged predictions of a model, newest first", LogPage, (*_LOGGED, _BEFORE_RECORD)

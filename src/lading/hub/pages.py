@@ -23,6 +23,7 @@ from lading.hub.views.act import Act, ActPage, Seen, act_page, possible_acts
 from lading.hub.views.alarms import AlarmsState, alarms_page, read_alerts
 from lading.hub.views.begin import BeginPage, begin_page
 from lading.hub.views.home import home
+from lading.hub.views.jobs import JobsState, job_page, jobs_page
 from lading.hub.views.log import LogState, records_table
 from lading.hub.views.models import COLUMNS, model_page, models
 from lading.hub.views.monitoring import PERIODS, MonitoringState, monitoring_page, tables
@@ -225,6 +226,17 @@ class Pages:
         name = one_of("`table`", request.query_params.get("table", RUN_TABLES[0]), RUN_TABLES)
         page, failure = self.run(request, knowledge)
         return _csv_file(f"run-{quote(page.run.id)}-{name}.csv", *report_table(page, name)), failure
+
+    def jobs(self, request: Request, _knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the table of inference jobs."""
+        state = JobsState.of(request.query_params)
+        answer = self._reader.jobs(*state.asked())
+        return jobs_page(state, *answer.value), answer.failure
+
+    def job(self, request: Request, _knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the page of one job."""
+        answer = self._reader.job(request.path_params["id"])
+        return job_page(answer.value), answer.failure
 
     def monitoring_table(self, request: Request, knowledge: Knowledge) -> tuple[Response, str]:
         """Make a table behind the charts of a model, as CSV."""

@@ -17,9 +17,11 @@ from lading.bundle.samples import decode_samples
 from lading.errors import BlobNotFound, BundleError, HistoryBroken, LadingError, NotFound, RegistryUnavailable
 from lading.hub.views.alarms import ALARMS_A_PAGE
 from lading.hub.views.history import EVENTS_A_PAGE, ChainCheck, HistoryState
+from lading.hub.views.jobs import JOBS_A_PAGE
 from lading.hub.views.models import EVENTS_SHOWN, VERSIONS_A_PAGE
 from lading.hub.views.runs import RUNS_OF_MODEL, RUNS_READ, is_run_id
 from lading.hub.views.versions import Contents, VersionRecord
+from lading.jobs import Depth, JobRecord, State
 from lading.monitor.snapshot import thinned_snapshot
 from lading.monitor.status import ModelStatus
 from lading.ref import Ref
@@ -292,6 +294,21 @@ class Reader:
             return run
 
         return self._read(("run", run_id), read)
+
+    def jobs(
+        self, name: str | None, state: State | None, before: int | None
+    ) -> Answer[tuple[list[JobRecord], list[Depth]]]:
+        """Return jobs, newest first and one more than a page has, and how many of each model are open."""
+
+        def read() -> tuple[list[JobRecord], list[Depth]]:
+            rows = self._registry.jobs
+            return rows.find(name, state=state, before=before, limit=JOBS_A_PAGE + 1), rows.depths()
+
+        return self._read(("jobs", name, state, before), read)
+
+    def job(self, job_id: str) -> Answer[JobRecord]:
+        """Return a job. Raises `JobNotFound`."""
+        return self._read(("job", job_id), lambda: self._registry.jobs.get(job_id))
 
     def manifest(self, version: ModelVersion) -> tuple[Manifest | None, str]:
         """Return the manifest of a version, or None and why it cannot be read."""

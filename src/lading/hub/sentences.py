@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from lading.hub.phrases import error, phrase
 from lading.hub.words import Translate, visible
 
 _SIDES = "candidate {candidate} of {count}, live {live} of {of_live}"
@@ -82,6 +83,8 @@ ALARMS = (
     "`{rule}`: {percent} of the rows fail this input check",
     "accuracy over labelled rows: {before} -> {now}",
     "accuracy where `{slice}`: {before} -> {now}",
+    "{value} (95 % interval {interval})",
+    "{value} on the reference",
 )
 """What changed in live traffic, by the monitor (`lading.monitor.wording`)."""
 
@@ -123,10 +126,19 @@ REFUSALS = (
 """What the hub refuses, and the hints beside it."""
 
 OF_COLUMN = "`{column}` {change}"
-TEMPLATES = (*VERDICT, *REASONS, *ALARMS, *REFUSALS, "unknown", OF_COLUMN)
+JOBS = (
+    "its server drained",
+    "the server that ran it ended without an answer",
+    "it was begun {count} times, and each time the server that ran it ended without an answer",
+    "status {number}",
+)
+
+TEMPLATES = (*VERDICT, *REASONS, *ALARMS, *REFUSALS, *JOBS, "unknown", OF_COLUMN)
 """All sentences, the more special first: the last fits whatever begins with a name."""
 
 _LONGEST = 1000
+_HINT = "\nhint: "
+_BY_SERVER = re.compile(r"(: |^)(expected|found) .* \(on [^\s()]{1,300}\)$", re.DOTALL)
 # Tokens without blanks, or up to a quote: hostile text is looked through once, and not in every division.
 _VALUE = r"[^\s;]{0,79}[^\s;,](?: (?:%|ms))?"
 _SENTENCES = frozenset({"change", "found"})
@@ -171,18 +183,34 @@ def translated(t: Translate, text: str) -> str | None:
 
 
 def say(t: Translate, text: str) -> Markup:
-    """Return a text of lading's as a page says it; one that is not known is marked as English."""
-    if t.language == "en" or not text:
-        return Markup("{}").format(visible(text))
-    own = translated(t, text)
-    if own is None:
-        return Markup('<span lang="en">{}</span>').format(visible(text))
-    return Markup("{}").format(visible(own))
+    """Return a text of lading's as a page says it; one that is not known is marked as English.
+
+    The hint of an error is set apart.
+    """
+    message, _, hint = text.partition(_HINT)
+    own = _said(t, message)
+    return own + Markup('<span class="under">{}</span>').format(_said(t, hint)) if hint else own
 
 
 def say_reason(t: Translate, text: str) -> Markup:
     """Return a reason that lading or a person gave: a person's stays as it is, in whatever language."""
-    return Markup("{}").format(visible(translated(t, text) or text if t.language != "en" else text))
+    own = None if t.language == "en" else translated(t, text)
+    if own is not None or not text:
+        return Markup("{}").format(visible(own or text))
+    # A server that refuses a version gives the error, and its own name behind it.
+    if t.language != "en" and _BY_SERVER.search(text) and (known := phrase(t, text)) is not None:
+        return known
+    return Markup('<span translate="no">{}</span>').format(visible(text))
+
+
+def _said(t: Translate, text: str) -> Markup:
+    if t.language == "en" or not text:
+        return Markup("{}").format(visible(text))
+    own = translated(t, text)
+    if own is not None:
+        return Markup("{}").format(visible(own))
+    known = error(t, text) or phrase(t, text)
+    return known if known is not None else Markup('<span lang="en">{}</span>').format(visible(text))
 
 
 @cache

@@ -1,5 +1,7 @@
 """The languages of the pages: each sentence of a template is its own key, and `languages/` has the others.
 
+What errors are made of has a file of its own there: `phrases` puts it together.
+
 A sentence without a translation is an error of ours, which a test finds; a page then shows it in English.
 """
 
@@ -34,7 +36,7 @@ class Translate:
         text = Markup(self._sentences.get(sentence, sentence))  # noqa: S704
         return text.format(**{name: visible(value) for name, value in values.items()})
 
-    def plain(self, sentence: str, **values: str) -> str:
+    def plain(self, sentence: str, /, **values: str) -> str:
         """Return a sentence of ours in this language as text, with its values as they are."""
         return self._sentences.get(sentence, sentence).format(**values)
 
@@ -74,8 +76,16 @@ def language_of(chosen: str, accepted: str) -> str:
 
 
 @cache
+def phrases(language: str) -> Mapping[str, str]:
+    """Return the parts of errors in a language, by what they are in English."""
+    return _read(f"{language}-errors.json")
+
+
+@cache
 def _sentences(language: str) -> Mapping[str, str]:
-    if language == "en":
-        return {}
-    text = files("lading.hub").joinpath("languages", f"{language}.json").read_text("utf-8")
+    return {} if language == "en" else _read(f"{language}.json")
+
+
+def _read(name: str) -> Mapping[str, str]:
+    text = files("lading.hub").joinpath("languages", name).read_text("utf-8")
     return msgspec.json.decode(text, type=dict[str, str])

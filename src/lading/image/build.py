@@ -36,6 +36,7 @@ from lading.image import (
     read_index,
     read_manifest,
 )
+from lading.image.attestation_layer import attestation_layer
 from lading.image.environments import EnvironmentLayer, environment_layer
 from lading.image.interpreter import ImagePython, find_python_of_lading
 from lading.image.labels import (
@@ -46,6 +47,7 @@ from lading.image.labels import (
     bundles_in,
     environments_in,
 )
+from lading.image.layers import Layer
 from lading.oci import INDEX, MANIFEST, Document, digest_of
 
 USER = "65532:65532"
@@ -60,7 +62,8 @@ _PARALLEL_UPLOADS = 4
 class BundleLayer:
     """A bundle as a layer of an image: its entry in the labels, and the function that writes its tar.
 
-    One that runs in Python has the lock of its environment, which becomes a layer of its own.
+    One that runs in Python has the lock of its environment, which becomes a layer of its own; what was
+    ``attested`` about it becomes a file beside it.
     """
 
     entry: BundleEntry
@@ -68,6 +71,7 @@ class BundleLayer:
     write: Callable[[BinaryIO], object]
     origin: Origin | None = None
     lock: EnvironmentLock | None = None
+    attested: tuple[str, ...] = ()
 
     @property
     def blob(self) -> Blob:
@@ -160,10 +164,13 @@ class _Build:
             added = self._environment_layers(manifest, config, stack)
             environments = [*environments_in(config), *(layer.entry for layer in added)]
             labels = bundle_labels(entries, document.digest, environments)
-            data = canonical(_config(config, added, self._bundles, labels, document.digest))
+            attested = self._attestation_layer(stack)
+            steps = _Steps(added, self._bundles, attested)
+            data = canonical(_config(config, steps, labels, document.digest))
             descriptor = Descriptor(CONFIG, digest_of(data), len(data))
             layers = [_as_oci(layer, self._base.where) for layer in manifest.layers]
             new = [*(layer.layer.blob for layer in added), *(bundle.blob for bundle in self._bundles)]
+            new += [attested.blob] if attested is not None else []
             config_blob = Blob(descriptor, lambda out: out.write(data))
             self._put([*map(self._base.blob, layers), *new, config_blob])
         built = Manifest(
@@ -198,6 +205,10 @@ class _Build:
                 environment_layer(lock, python, architecture=architecture, folder=folder, wheels=self._wheels)
             )
         return layers
+
+    def _attestation_layer(self, stack: contextlib.ExitStack) -> Layer | None:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lading-")))
+        return attestation_layer({each.entry.name: each.attested for each in self._bundles}, folder)
 
     def put_index(self, index: Index, platforms: Sequence[str]) -> Built:
         """Put every requested platform of the index, then the index of them."""
@@ -278,22 +289,27 @@ def _is_requested(platform: dict[str, Any], platforms: Sequence[str]) -> bool:
     return not platforms or any(matches_platform(platform, name) for name in platforms)
 
 
-def _config(
-    config: dict[str, Any],
-    environments: Sequence[EnvironmentLayer],
-    bundles: Sequence[BundleLayer],
-    labels: dict[str, str],
-    base: str,
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """The layers that are added: environments below bundles, and above them what was attested."""
+
+    environments: Sequence[EnvironmentLayer]
+    bundles: Sequence[BundleLayer]
+    attested: Layer | None
+
+
+def _config(config: dict[str, Any], steps: _Steps, labels: dict[str, str], base: str) -> dict[str, Any]:
     """Return the base's configuration with the bundles added; the time of creation stays the base's."""
     created = config.get("created") or EPOCH
     before = config.get("config") or {}
     # The base's own id wins: it names the runtime, which a bundle does not change.
     variables = {IMAGE_VARIABLE: base, **environment_of(before), **ENVIRONMENT}
     # Environments below bundles: a new version of a model has the same layers up to its own.
-    locks = [layer.entry for layer in environments]
+    locks = [layer.entry for layer in steps.environments]
     added = [(f"environment {entry.lock}", entry.lock, entry.blob) for entry in locks]
-    added += [(bundle.entry.name, bundle.entry.digest, bundle.entry.blob) for bundle in bundles]
+    added += [(bundle.entry.name, bundle.entry.digest, bundle.entry.blob) for bundle in steps.bundles]
+    if steps.attested is not None:
+        added.append(("attestations", "attestations of the bundles", steps.attested.diff_id))
     history = [
         {"created": created, "created_by": f"lading image build {name}", "comment": digest}
         for name, digest, _ in added

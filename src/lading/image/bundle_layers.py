@@ -13,6 +13,7 @@ from lading.image import Origin
 from lading.image.build import BundleLayer
 from lading.image.labels import BundleEntry
 from lading.ref import Ref
+from lading.registry.beside import read_beside
 
 if TYPE_CHECKING:
     from lading.bundle import Bundle, Manifest
@@ -36,7 +37,8 @@ def from_bundle(bundle: Bundle) -> BundleLayer:
         description=manifest.description,
         **_python_fields(manifest, lock),
     )
-    return BundleLayer(entry, blob.size, bundle.write_tar, lock=lock)
+    attested = tuple(read_beside(bundle.path))
+    return BundleLayer(entry, blob.size, bundle.write_tar, lock=lock, attested=attested)
 
 
 def from_registry(ref: Ref, registry: Registry, store: str | None) -> BundleLayer:
@@ -68,7 +70,8 @@ def from_registry(ref: Ref, registry: Registry, store: str | None) -> BundleLaye
     if store is not None and store.startswith("oci://"):
         host, _, repository = store.removeprefix("oci://").partition("/")
         origin = Origin(host, repository.strip("/"))
-    return BundleLayer(entry, version.size_bytes, write, origin, lock)
+    attested = tuple(registry.admission.attested(version.digest))
+    return BundleLayer(entry, version.size_bytes, write, origin, lock, attested)
 
 
 def _python_fields(manifest: Manifest, lock: EnvironmentLock | None) -> dict[str, str]:

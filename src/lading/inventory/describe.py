@@ -35,7 +35,9 @@ def describe(status: Status, before: Replica | None = None) -> Replica:
 
     Raises `ExtraMissing` without ONNX Runtime.
     """
-    return msgspec.structs.replace(before or _constant_facts(status), models=status.models())
+    policy = status.gate.facts.digest if status.gate is not None else "none"
+    constant = before or _constant_facts(status)
+    return msgspec.structs.replace(constant, models=status.models(), trust_policy=policy)
 
 
 def installed_packages(folders: Iterable[str] = ()) -> dict[str, str]:

@@ -154,15 +154,9 @@ class Process:
     ) -> Floats:
         """Return the logarithms of what each expert wins or loses by a window: ``[columns, experts]``."""
         urn = self.urn if same_hours is None else same_hours + experts.faint_masses()
-        inner, values = urn[:, _FIRST:], counts[:, _FIRST:]
-        present = self.present if same_hours is None else inner.sum(axis=1)
-        outer = np.column_stack([urn[:, :_FIRST], present])
-        presence = np.column_stack([counts[:, :_FIRST], values.sum(axis=1)])
-        parts = (
-            _part_bets(experts.presence, outer, presence) / by_part[0][:, None],
-            _part_bets(experts.values, inner, values) / by_part[1][:, None],
-        )
-        return np.concatenate(parts, axis=1)
+        present = self.present if same_hours is None else urn[:, _FIRST:].sum(axis=1)
+        presence, values = log_bets(experts, urn, present, counts)
+        return np.concatenate([presence / by_part[0][:, None], values / by_part[1][:, None]], axis=1)
 
     def _learn(self, counts: Floats, by_part: tuple[Floats, Floats]) -> None:
         """Add the window to the urn, each part by its weight."""
@@ -281,6 +275,17 @@ def advance(
     before = None if same_hours is None else np.array([same_hours], np.float64)
     process.step(experts_of(reference), np.array([counts], np.float64), at, seconds, before)
     return process.state()
+
+
+def log_bets(experts: Experts, urn: Floats, present: Floats, counts: Floats) -> tuple[Floats, Floats]:
+    """Return what the experts of presence and those of values win by counts: ``[columns, experts]`` each.
+
+    They are logarithms, as of independent rows; `present` is the mass of present values in the `urn`.
+    """
+    inner, values = urn[:, _FIRST:], counts[:, _FIRST:]
+    outer = np.column_stack([urn[:, :_FIRST], present])
+    presence = np.column_stack([counts[:, :_FIRST], values.sum(axis=1)])
+    return _part_bets(experts.presence, outer, presence), _part_bets(experts.values, inner, values)
 
 
 def _part_bets(part: Part, urn: Floats, counts: Floats) -> Floats:

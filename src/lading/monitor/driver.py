@@ -37,6 +37,8 @@ INTERVAL_S = 5.0
 _MARK = "mark"
 _SAVE_EVERY_S = 60.0
 _FORGOTTEN_AFTER_S = 7 * 86400.0
+# For as long as the registry lists a batch run.
+_RUNS_FORGOTTEN_AFTER_S = 400 * 86400.0
 _WINDOWS_A_READ = 1000
 _EXPLAINED_BY_S = 86400.0
 HOUR_S, WEEK_S = 3600.0, 7 * 86400.0
@@ -215,7 +217,8 @@ class MonitorDriver:
     def _explained(self, series: Series, alarm: Alarm) -> Alarm:
         """Return an alarm that changed with its words, and log it."""
         label = f"{alarm.name}:{alarm.version}"
-        if alarm.is_open and alarm.kind == "drift":
+        # What a batch run shows is all of it, and has its words already.
+        if alarm.is_open and alarm.kind == "drift" and not alarm.text:
             since = max(alarm.began_at, alarm.raised_at - _EXPLAINED_BY_S)
             alarm = series.explain(alarm, self._registry.monitoring.windows(alarm.name, since))
         if alarm.is_open:
@@ -269,10 +272,17 @@ class MonitorDriver:
             last_at = series.state.last_at
             if series.state.alarms and newest[series.state.name] - last_at > HOUR_S:
                 changed += series.close(now)
-        old = [key for key, series in self._series.items() if now - series.state.last_at > _FORGOTTEN_AFTER_S]
-        for key in old:
-            changed += self._series.pop(key).close(now)
-        return old
+        removed = []
+        for key, series in list(self._series.items()):
+            quiet_s = now - series.state.last_at
+            if quiet_s > _FORGOTTEN_AFTER_S:
+                changed += series.close(now)
+                series.forget()
+                # A run of next month is not the first again, whose part of the level is the largest.
+                if not series.state.runs or quiet_s > _RUNS_FORGOTTEN_AFTER_S:
+                    del self._series[key]
+                    removed.append(key)
+        return removed
 
     def _answering(self) -> list[tuple[str, int]]:
         """Return name and version of what each model was asked last."""

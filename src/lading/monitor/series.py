@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import math
 import secrets
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
+import numpy as np
 
 from lading.alarms import Alarm, AlarmKind
 from lading.monitor.discoveries import alarm_of
-from lading.monitor.distances import psi
+from lading.monitor.distances import expected_psi, psi
 from lading.monitor.drift import ColumnReference, DriftState, advance, restart
+from lading.monitor.run_tests import alarming, evidence_of_run
 from lading.monitor.slices import SliceState
 from lading.monitor.slices import advance as advance_slices
 from lading.monitor.wording import describe, describe_decay, percent
 from lading.profile import ColumnProfile, Profile
-from lading.profile.live import ColumnWindow
+from lading.profile.live import BATCH_RUN, ColumnWindow
 
 SLOT_S = 60.0
 GRACE_S = 45.0
@@ -36,8 +39,8 @@ _CALM_ROWS = 500
 ALL_ROWS = ""
 """The slice of all rows."""
 
-# Keys of alarms that are about no column; no column's name begins with a blank.
-_ACCURACY, _CHECK = " accuracy", " check "
+# Keys of alarms that are not those of a column over time; no column's name begins with a blank.
+_ACCURACY, _CHECK, _RUN = " accuracy", " check ", " run "
 
 _FAILED_SHARE = 0.01
 _FAILED_ROWS = 20
@@ -65,6 +68,7 @@ class SeriesState(msgspec.Struct):
     """Everything that a series must remember, as JSON.
 
     ``tests``, ``recent`` (rows by cell of about the last hour) and ``alarms`` are by the name of the column.
+    ``runs`` is how many batch runs were tested, each by itself.
     ``tested_until`` is the end of the last slot that was tested, 0 before the first. ``labels`` is the test
     of accuracy by the labels that came until ``labels_until``. ``checked`` and ``failed`` are the
     rows of about the last hour that input checks looked at, and that failed them, by column and rule.
@@ -84,6 +88,7 @@ class SeriesState(msgspec.Struct):
     labels_until: float = 0.0
     checked: float = 0.0
     failed: dict[str, float] = {}
+    runs: int = 0
     pending: dict[str, Slot] = {}
 
     @property
@@ -113,10 +118,13 @@ class Series:
         self._grace_s = grace_s
         self._columns = list(profile.columns())
         self._references = [ColumnReference.of(column) for column in self._columns]
+        self._of_runs: list[Alarm] = []  # Alarms that changed by runs, which the next test returns.
 
     def add(self, window: ColumnWindow) -> None:
-        """Add a window; it must be new."""
+        """Add a window; it must be new. A batch run is tested at once: no other window belongs to it."""
         state = self.state
+        if window.replica == BATCH_RUN:
+            self._of_runs.extend(self._test_run(window))
         at = math.floor(window.at / self._slot_s) * self._slot_s
         # A slot is tested once: a late window counts in the next, which loses no row.
         at = max(at, state.tested_until)
@@ -145,7 +153,38 @@ class Series:
             for slot in sorted(self.state.pending.values(), key=lambda slot: slot.at)
             if slot.at + self._slot_s + self._grace_s <= now
         ]
-        return [alarm for slot in due for alarm in self._test(slot, same_hours)]
+        of_runs, self._of_runs = self._of_runs, []
+        return [*of_runs, *(alarm for slot in due for alarm in self._test(slot, same_hours))]
+
+    def _test_run(self, window: ColumnWindow) -> Iterator[Alarm]:
+        """Test the rows of one batch run; raise the alarms of its columns, or end those of a former run."""
+        self.state.runs += 1
+        # The same window is tested alike by whichever process reads it.
+        draw = np.random.default_rng(zlib.crc32(window.id.encode()))
+        columns = [
+            each
+            for each in zip(self._columns, self._references, window.counts, strict=True)
+            if is_tested(each[0])
+        ]
+        evidence = {column.name: evidence_of_run(known, counts, draw) for column, known, counts in columns}
+        certain = alarming(evidence, self.state.runs, self._alpha)
+        for column, _, counts in columns:
+            yield from self._after_run(column, counts, window, is_certain=column.name in certain)
+
+    def _after_run(
+        self, column: ColumnProfile, counts: Sequence[int], window: ColumnWindow, *, is_certain: bool
+    ) -> Iterator[Alarm]:
+        """Raise or end the alarm of one column by the rows of a run; yield it if it changed."""
+        alarms, key, ended_at = self.state.alarms, f"{_RUN}{column.name}", window.at + window.seconds
+        distance, rows = psi(column.counts, counts), sum(counts)
+        if is_certain and key not in alarms and column.name not in alarms:
+            text = f"`{column.name}` {describe(column, counts)}, in a batch run of {window.seen:,} rows"
+            alarm = self._alarm("drift", column.name, window.at, ended_at)
+            alarms[key] = msgspec.structs.replace(alarm, value=distance, text=text)
+            yield alarms[key]
+        # It lasts until a run has shown the contrary: no hours go by between the rows of two runs.
+        elif key in alarms and rows and distance < _CALM_PSI + expected_psi(column.counts, rows):
+            yield msgspec.structs.replace(alarms.pop(key), ended_at=ended_at)
 
     def _test(self, slot: Slot, same_hours: SameHours | None) -> Iterator[Alarm]:
         state = self.state
@@ -181,7 +220,8 @@ class Series:
                 yield self._end(alarm, slot)
         # All columns are asked together: the share of false alarms is that of the whole model.
         for name in alarm_of(state.tests, self._alpha):
-            if name not in state.alarms:
+            # What a run has shown already is said once.
+            if name not in state.alarms and f"{_RUN}{name}" not in state.alarms:
                 yield self._raise(name, slot)
         yield from self._test_checks(slot)
 
@@ -296,6 +336,14 @@ class Series:
         ended = [msgspec.structs.replace(alarm, ended_at=now) for alarm in self.state.alarms.values()]
         self.state.alarms = {}
         return ended
+
+    def forget(self) -> None:
+        """Begin again as a series without rows, but for how many batch runs were tested."""
+        state = self.state
+        kept = SeriesState(state.name, state.version, state.digest, state.profile)
+        self.state = msgspec.structs.replace(
+            kept, tested_until=state.tested_until, last_at=state.last_at, runs=state.runs
+        )
 
     def distances(self) -> Mapping[str, float]:
         """Return the population stability index of each column over about the last hour, by name."""

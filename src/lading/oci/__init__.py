@@ -105,6 +105,16 @@ class Repository:
         self.transport.request("PUT", path, expect={201, 202}, headers=headers, content=data)
         return digest_of(data)
 
+    def has_referrers_api(self, digest: str) -> bool:
+        """Return whether the registry itself lists what refers to a manifest, as distribution 1.1 has it."""
+        path = self._path("referrers", digest)
+        response = self.transport.request(
+            "GET", path, expect={200, 400, 404, 405}, max_bytes=MAX_MANIFEST_BYTES
+        )
+        # Some answer any unknown path with 200 and a page for people.
+        kind = response.headers.get("content-type", "").partition(";")[0]
+        return response.status_code == 200 and kind == INDEX
+
     def delete_manifest(self, digest: str) -> bool:
         """Remove a manifest, and with it the tags that point to it; return whether it existed."""
         return self._delete("manifests", digest)

@@ -31,24 +31,31 @@ def range_text(column: ColumnProfile) -> str:
 
 def typical_text(column: ColumnProfile) -> str:
     """Return the mean with its deviation, or the most frequent categories with their shares."""
+    frequent, others, rare = typical_parts(column)
+    more = [f"{others} more"] if others else []
+    return ", ".join([*([frequent] if frequent else []), *more, *([f"rare {rare}"] if rare else [])])
+
+
+def typical_parts(column: ColumnProfile) -> tuple[str, int, str]:
+    """Return the parts of `typical_text`: values, how many others there are, and the share of rare ones."""
     if column.is_binned:
-        if column.mean is None:
-            return ""
-        if column.deviation is None or column.kind == "timestamp":
-            return column.text(column.mean)
-        return f"{column.mean:.4g} ± {column.deviation:.3g}"
+        return _mean_text(column), 0, ""
     present = sum(column.counts) - column.missing
     order = sorted(range(len(column.values)), key=lambda at: -column.counts[FIRST + at])
     texts = [
         f"{_short(column.label(FIRST + at))} {share_text(column.counts[FIRST + at] / max(1, present))}"
         for at in order[:_MOST_VALUES]
     ]
-    others = len(order) - _MOST_VALUES
-    if others > 0:
-        texts.append(f"{others} more")
-    if column.counts[UNSEEN]:
-        texts.append(f"rare {share_text(column.counts[UNSEEN] / present)}")
-    return ", ".join(texts)
+    rare = share_text(column.counts[UNSEEN] / present) if column.counts[UNSEEN] else ""
+    return ", ".join(texts), max(0, len(order) - _MOST_VALUES), rare
+
+
+def _mean_text(column: ColumnProfile) -> str:
+    if column.mean is None:
+        return ""
+    if column.deviation is None or column.kind == "timestamp":
+        return column.text(column.mean)
+    return f"{column.mean:.4g} ± {column.deviation:.3g}"
 
 
 def bar_rows(column: ColumnProfile) -> list[int]:

@@ -13,6 +13,9 @@ from lading.profile.cells import Cells
 from lading.profile.columns import measured
 from lading.signature import Array, Signature, Tensor
 
+BATCH_RUN = "batch"
+"""Stands where a window or a record names the server: these rows are those of a whole offline run."""
+
 
 class ColumnWindow(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of one version on one replica for ``seconds`` from the Unix time ``at``: counts in cells.

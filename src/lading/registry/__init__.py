@@ -21,7 +21,9 @@ from lading.blobs.os_errors import destination_errors
 from lading.blobs.progress import OnProgress, report_reads, report_writes
 from lading.clock import iso_time
 from lading.errors import BlobNotFound, BundleError, RegistryUnavailable, UsageError
-from lading.registry.attachments import Attachments
+from lading.registry.admission import Admission
+from lading.registry.attachments import ENVELOPE_TYPE, Attachments, envelopes, json_object
+from lading.registry.beside import add_beside, read_beside
 from lading.registry.cache import BundleCache, with_hint
 from lading.registry.fleet import Fleet
 from lading.registry.jobs import Jobs
@@ -34,7 +36,7 @@ from lading.registry.releases import Releases
 from lading.registry.runs import Runs
 from lading.registry.traffic import Traffic
 from lading.registry.versions import Versions, as_ref, check_free, is_bare
-from lading.settings import registry_url, store_settings, store_url
+from lading.settings import actor, registry_url, store_settings, store_url, trust_policy
 
 if TYPE_CHECKING:
     from lading.bundle import Bundle, Manifest
@@ -69,6 +71,7 @@ class Registry:
         *,
         clock: Callable[[], float] | None = None,
         release_check: ReleaseCheck | None = None,
+        policy: str = "",
     ) -> None:
         self.catalog = catalog
         self.store = store
@@ -76,29 +79,37 @@ class Registry:
         # What is dated in the catalog is dated by its own clock: those of hosts may differ, or be set.
         self._clock = clock or time.time
         self._versions = Versions(catalog)
-        self._releases = Releases(
-            catalog, clock or catalog.fleet.now, release_check or RegistryCheck(catalog, self.manifest)
-        )
+        self._attachments = Attachments(catalog)
+        self.last_known = LastKnown(cache.root / "known", catalog.where, self._clock)
+        self.admission = Admission(policy, self._attachments, self.manifest, self.last_known)
+        check = release_check or RegistryCheck(catalog, self.manifest)
+        self._releases = Releases(catalog, clock or catalog.fleet.now, check, self.admission)
         self._traffic = Traffic(catalog)
         self._fleet = Fleet(catalog)
         self._monitoring = Monitoring(catalog)
         self._runs = Runs(catalog)
         self._jobs = Jobs(catalog)
-        self._attachments = Attachments(catalog)
-        self.last_known = LastKnown(cache.root / "known", catalog.where, self._clock)
 
     @classmethod
-    def open(cls, url: str | None = None, *, store: str | None = None, at_once: bool = True) -> Registry:
+    def open(
+        cls,
+        url: str | None = None,
+        *,
+        store: str | None = None,
+        at_once: bool = True,
+        policy: str | None = None,
+    ) -> Registry:
         """Open the registry at `url`, else ``LADING_REGISTRY``, else ``~/.lading``.
 
         A folder, created if it does not exist, or ``postgresql://…``. `store`, else ``LADING_STORE``, says
-        where the blobs are, if not in the folder. Raises `InvalidSetting` and `RegistryUnavailable`; without
+        where the blobs are, if not in the folder. `policy`, else ``LADING_TRUST_POLICY``, is the file that
+        says what may be pushed and released. Raises `InvalidSetting` and `RegistryUnavailable`; without
         `at_once`, a database is connected to on first use only.
         """
         at = registry_url(url)
         blobs = open_store(store_url(store), at)
         cache = BundleCache(cache_of(at), max_bytes=store_settings().cache_max_bytes)
-        return cls(open_catalog(at, at_once=at_once), blobs, cache)
+        return cls(open_catalog(at, at_once=at_once), blobs, cache, policy=trust_policy(policy))
 
     @property
     def where(self) -> str:
@@ -161,11 +172,13 @@ class Registry:
     ) -> ModelVersion:
         """Store a bundle as the next version of its model, and move `tags` there.
 
-        A bundle that was pushed before keeps its version. Raises `UsageError` for tags that only releases
-        move.
+        A bundle that was pushed before keeps its version. What is attested beside it goes along. Raises
+        `UsageError` for tags that only releases move, and the `TrustError` by which a policy keeps it out.
         """
         for tag in tags:
             check_free(tag)
+        attested = read_beside(bundle.path)
+        self.admission.check_bundle("push", bundle, attested)
         # Written twice: the digest must be known before the first byte is sent, and a tar may be of any size.
         blob = bundle.write_tar(cast("BinaryIO", NullSink()))
         manifest = bundle.manifest
@@ -191,9 +204,27 @@ class Registry:
         # once more inside the transaction of `add`, where no `gc` can come between.
         with contextlib.suppress(BlobNotFound):
             put()
+        # Before the version exists: a server that follows it finds them.
+        for text in attested:
+            self.attest(bundle.digest, text)
         version = self.catalog.versions.add(new, tags, lambda: None if self.store.has(blob.digest) else put())
         self.store.label(version)
+        # Labelled, the artifact of a store in an OCI registry is another one, without what referred to it.
+        self.store.attach(version, envelopes(self.attachments, version.digest))
         return version
+
+    def attest(
+        self, digest: str, text: str, *, by: str | None = None, version: ModelVersion | None = None
+    ) -> None:
+        """Keep an attestation of a bundle, pushed or not; what it is worth is judged where it is needed.
+
+        With its `version`, a store in an OCI registry has it as well. Raises `AttachmentTooLarge`, and
+        `AttestationInvalid` for what is no JSON object.
+        """
+        body = json_object(text)
+        self.attachments.add(digest, "attestation", body, media_type=ENVELOPE_TYPE, actor=actor(by) or "")
+        if version is not None:
+            self.store.attach(version, envelopes(self.attachments, digest))
 
     def resolve(self, ref: Ref | str) -> ModelVersion:
         """Return the version that `ref` means; a bare name means the tag `live`, else the highest version.
@@ -244,7 +275,10 @@ class Registry:
             parent = to.absolute().parent
             parent.mkdir(parents=True, exist_ok=True)
             with scratch_folder(parent / f".{to.name[:64]}.pull.tmp") as through:
-                return self._unpack(version, to, on_progress, through=through)
+                bundle = self._unpack(version, to, on_progress, through=through)
+            if attested := self.attachments.of(version.digest, "attestation"):
+                add_beside(to, [row.body for row in attested])
+        return bundle
 
     def manifest(self, ref: Ref | str | ModelVersion) -> Manifest:
         """Return what the bundle of `ref` states about itself; the rest of the bundle is not read.

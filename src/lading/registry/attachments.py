@@ -5,11 +5,14 @@ Stores texts by the digest that they are about, and judges none of them: ``trust
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from lading.errors import AttachmentTooLarge, InvalidReference
+import msgspec
+
+from lading.errors import AttachmentTooLarge, AttestationInvalid, InvalidReference, mid_sentence
 from lading.ref import is_digest
 from lading.registry.records import Attachment, AttachmentKind
 
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 16 * 2**20
 """The longest text that is stored: a row is read as a whole, by every server that loads the bundle."""
+
+
+ENVELOPE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+"""The media type of attestations."""
 
 
 class Attachments:
@@ -46,6 +53,49 @@ class Attachments:
     def remove(self, attachment: Attachment) -> bool:
         """Remove an attachment; return whether it existed."""
         return self._rows.remove(attachment.digest, attachment.kind, attachment.id)
+
+
+def envelopes(attachments: Attachments, digest: str) -> list[bytes]:
+    """Return the DSSE envelopes of the attestations of a digest, those that have one."""
+    rows = attachments.of(digest, "attestation")
+    return [envelope for row in rows if (envelope := dsse_envelope(row.body)) is not None]
+
+
+class _Dsse(msgspec.Struct, rename="camel"):
+    payload: str
+    payload_type: str
+    signatures: list[dict[str, str]]
+
+
+def dsse_envelope(text: str) -> bytes | None:
+    """Return the envelope within a sigstore bundle, or a bare one; None without one that can be read."""
+    try:
+        values = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        raw = values.get("dsseEnvelope", text.encode())
+        dsse = msgspec.json.decode(raw, type=_Dsse)
+        # Its reader looks for a predicate's type.
+        msgspec.json.decode(base64.b64decode(dsse.payload), type=_Predicate)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    signatures = [{"keyid": each.get("keyid", ""), "sig": each.get("sig", "")} for each in dsse.signatures]
+    envelope = {"payloadType": dsse.payload_type, "payload": dsse.payload, "signatures": signatures}
+    return msgspec.json.encode(envelope)
+
+
+class _Predicate(msgspec.Struct, rename="camel"):
+    predicate_type: str
+
+
+def json_object(text: str) -> str:
+    """Return a text that is a JSON object; raises `AttestationInvalid` for anything else."""
+    if len(text) > MAX_BODY_BYTES:
+        raise AttachmentTooLarge("attestation", expected=f"at most {MAX_BODY_BYTES:,} bytes", found="more")
+    try:
+        msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        actual = f"another form: {mid_sentence(str(error))}"
+        raise AttestationInvalid("attestation", expected="a JSON object", found=actual) from None
+    return text
 
 
 def make_attachment(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lading.errors import JobEnded, JobKeyReused, JobNotFound, QueueFull
+from lading.jobs import Wanted
 from lading.settings import store_settings
 
 if TYPE_CHECKING:
@@ -64,11 +65,21 @@ class Jobs:
             )
         return record
 
+    def exchange(
+        self, outcomes: Sequence[Outcome], requeued: Sequence[Requeued], wanted: Wanted | None
+    ) -> tuple[set[str], list[Claim]]:
+        """Report how claimed jobs ended, and claim others, in one transaction: each is written to a disk.
+
+        Return the ids of the outcomes whose claims still held, and the claims in the order of the queue.
+        """
+        return self._rows.exchange(outcomes, requeued, wanted)
+
     def claim(
         self, targets: Sequence[str], limit: int, *, token: str, replica: str, ttl_s: float
     ) -> list[Claim]:
         """Claim at most `limit` jobs for one of `targets`, in their order; each claim needs a new `token`."""
-        return self._rows.claim(targets, limit, token=token, replica=replica, ttl_s=ttl_s)
+        wanted = Wanted(targets=tuple(targets), limit=limit, token=token, replica=replica, ttl_s=ttl_s)
+        return self._rows.exchange((), (), wanted)[1]
 
     def renew(self, claims: Sequence[tuple[str, str]], ttl_s: float) -> set[str]:
         """Renew claims, which are ids and tokens; return the ids of those that still hold."""
@@ -76,11 +87,11 @@ class Jobs:
 
     def finish(self, outcomes: Sequence[Outcome]) -> set[str]:
         """Store how jobs ended, once each; return the ids of those whose claims still held."""
-        return self._rows.finish(outcomes)
+        return self._rows.exchange(outcomes, (), None)[0]
 
     def requeue(self, jobs: Sequence[Requeued]) -> None:
         """Have claimed jobs wait again."""
-        self._rows.requeue(jobs)
+        self._rows.exchange((), jobs, None)
 
     def recover(self, ttl_s: float, most_attempts: int) -> list[str]:
         """Have jobs wait again whose servers are gone; return the ids of those that failed for good."""
@@ -118,13 +129,12 @@ class Jobs:
         """Return for each model with open jobs how many wait and run."""
         return self._rows.depths()
 
-    def due_webhooks(self, limit: int, ttl_s: float) -> list[HookCall]:
-        """Take webhooks that are due; one whose result is not stored within `ttl_s` is due again."""
-        return self._rows.due_webhooks(limit, ttl_s)
+    def exchange_webhooks(self, results: Sequence[HookResult], limit: int, ttl_s: float) -> list[HookCall]:
+        """Store what attempts to deliver webhooks came to, and take at most `limit` that are due.
 
-    def store_deliveries(self, results: Sequence[HookResult]) -> None:
-        """Store what attempts to deliver webhooks came to."""
-        self._rows.store_deliveries(results)
+        One whose result is not stored within `ttl_s` is due again.
+        """
+        return self._rows.exchange_webhooks(results, limit, ttl_s)
 
     def prune(self, *, dry_run: bool) -> list[Removed]:
         """Remove jobs, with their results, that ended longer ago than they are kept."""

@@ -69,6 +69,17 @@ class LastKnown:
         is_named = ref.digest in (None, version.digest) and ref.version in (None, version.version)
         return version if is_named else None
 
+    def keep_attestations(self, digest: str, texts: list[str]) -> None:
+        """Store what was attested about a bundle, if it is not what is stored already."""
+        path = self._attested_file(digest)
+        # Read first: a server asks with every load, and nearly always nothing is new.
+        if self._read(path, list[str]) != texts:
+            self._write(path, texts)
+
+    def attestations(self, digest: str) -> list[str] | None:
+        """Return what was attested about a bundle when the catalog last said so; None if it never did."""
+        return self._read(self._attested_file(digest), list[str])
+
     def keep_wanted(self, releases: Sequence[Release], versions: Sequence[ModelVersion]) -> None:
         """Store the releases that are wanted now, and their versions for good."""
         for version in versions:
@@ -97,7 +108,10 @@ class LastKnown:
             return self._folder / f"{ref.name}@{ref.digest.removeprefix('sha256:')}.json"
         return self._folder / f"{ref.name}@{ref.version}.json" if ref.version is not None else None
 
-    def _write(self, path: Path, value: ModelVersion | WantedReleases) -> None:
+    def _attested_file(self, digest: str) -> Path:
+        return self._folder / f"attested@{digest.removeprefix('sha256:')}.json"
+
+    def _write(self, path: Path, value: ModelVersion | WantedReleases | list[str]) -> None:
         temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from lading.release import Changes, EventDraft, Plan, Release, begin, changed
 from lading.release.undo import rollback_target, rollbacks
 
 if TYPE_CHECKING:
+    from lading.registry.admission import Admission
     from lading.registry.catalog import Catalog, Decide, Writes
     from lading.registry.records import EventPage, ModelVersion
     from lading.registry.release_check import ReleaseCheck
@@ -30,10 +31,17 @@ if TYPE_CHECKING:
 class Releases:
     """The releases in a catalog; called with a model's name, it returns those of the model."""
 
-    def __init__(self, catalog: Catalog, clock: Callable[[], float], check: ReleaseCheck) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        clock: Callable[[], float],
+        check: ReleaseCheck,
+        admission: Admission | None = None,
+    ) -> None:
         self._catalog = catalog
         self._clock = clock
         self.check = check
+        self._admission = admission
 
     @property
     def keyring(self) -> Keyring | None:
@@ -78,6 +86,8 @@ class Releases:
             begin(current, name, version, plan, actor=actor, at="", runtime=None)
             evidence: dict[str, object] = {}
             if known is not None:
+                if self._admission is not None:
+                    self._admission.check("release", known)
                 proof = self.check.proof(known)
                 runtime = runtime or (proof.fingerprint.id if proof is not None else None)
                 evidence = self._compared(known, current, force=force)
@@ -125,7 +135,14 @@ class Releases:
             proof = self.check.proof(known) if known is not None else None
             runtime = runtime or (proof.fingerprint.id if proof is not None else None)
         proved = next((earlier.runtime for earlier in history if earlier.released == target), None)
-        draft = EventDraft(kind="rolled_back", actor=actor, reason=reason, to=str(target), version=target)
+        draft = EventDraft(
+            kind="rolled_back",
+            actor=actor,
+            reason=reason,
+            to=str(target),
+            version=target,
+            evidence=self._objection(name, target),
+        )
         try:
             return self._begin(name, Plan(mode="live"), draft, runtime or proved, over=now)
         except _Overtaken as overtaken:
@@ -227,6 +244,18 @@ class Releases:
     def events(self, name: str | None = None) -> list[Event]:
         """Return the events of a model, or of all, as they happened; `verify_chain` checks them."""
         return self._catalog.releases.events(name)
+
+    def _objection(self, name: str, target: int) -> dict[str, object]:
+        """Return what the history keeps of a policy that would not let a rollback's version in.
+
+        Nothing holds up a rollback: servers that have the version loaded go on with it, and those with the
+        policy that would have to load it refuse it.
+        """
+        known = self._catalog.versions.find(Ref(name, version=target))
+        if self._admission is None or known is None:
+            return {}
+        objection = self._admission.objection("load", known)
+        return {"trust": objection} if objection else {}
 
     def _compared(self, version: ModelVersion, current: Release | None, *, force: bool) -> dict[str, object]:
         """Return what the history keeps of the differences to the live version that callers may notice."""

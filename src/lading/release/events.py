@@ -20,6 +20,7 @@ EventKind = Literal[
     "ready",
     "failed",
     "sealed",
+    "policy",
 ]
 
 # The first event of a chain carries this as the hash of the one before.

@@ -11,7 +11,7 @@ from lading.release.events import Event, EventKind, verify_chain
 from lading.release.from_history import contradiction
 from lading.release.seals import Keyring
 
-_NOTES: frozenset[EventKind] = frozenset({"ready", "failed", "sealed"})
+_NOTES: frozenset[EventKind] = frozenset({"ready", "failed", "sealed", "policy"})
 """Events that change no release."""
 _HINT = "the record was modified by something other than lading; compare it with a copy of the catalog"
 

@@ -70,6 +70,8 @@ def begin_by_hand(registry: Registry, wish: Wish, prove: Prove, after: Meant | N
         return Begun(current, current)
     # What the registry would raise, before the proof, which takes seconds; the time does not matter for it.
     begin(current, version.name, version.version, plan, actor=wish.actor, at="", runtime=None)
+    # Before anything of it runs: the proof does.
+    registry.admission.check("release", version)
     live = _live(registry, version.name, current)
     differences = registry.releases.check.compare(version, live, force=wish.force) if live is not None else ()
     # Before the proof, which takes longer.

@@ -137,7 +137,7 @@ def test_the_remains_of_a_killed_pull_in_the_folder_of_bundles_are_not_served(tm
 
 @pytest.mark.parametrize(
     ("refs", "has_registry", "count"),
-    [((), False, 4), ((Ref("iris"),), False, 3), ((Path("iris"),), True, 3), ((Path("iris"),), False, 0)],
+    [((), False, 5), ((Ref("iris"),), False, 4), ((Path("iris"),), True, 4), ((Path("iris"),), False, 0)],
 )
 def test_only_a_server_that_follows_drives_rollouts_and_only_one_with_a_registry_reports_to_it(
     refs, has_registry, count
@@ -152,3 +152,14 @@ def test_jobs_need_a_registry_and_secrets_that_can_be_read(tmp_path):
         check_jobs(settings, (tmp_path,), has_registry=False)
     with pytest.raises(InvalidSetting, match="job_webhook_secret_file"):
         check_jobs(settings, (), has_registry=False)
+
+
+def test_a_trust_policy_that_is_wrong_fails_the_start_and_not_each_worker(lading, tmp_path):
+    bundle = linear_bundle(tmp_path / "iris.bundle")
+    (tmp_path / "trust.toml").write_text('[[modle]]\nnames = ["*"]\n')
+    words = ("serve", bundle.path, "--port", "0", "--trust-policy", tmp_path / "trust.toml")
+    for more in ((), ("--workers", "2")):
+        code, _, stderr = lading(*words, *more)
+        assert code == 2
+        assert "expected `key`, `model`, found `modle`" in stderr
+        assert "hint: did you mean `model`?" in stderr

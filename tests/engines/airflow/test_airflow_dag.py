@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -188,7 +191,7 @@ def test_an_outage_is_tried_again_and_a_task_that_is_killed_goes_on(airflow, tmp
     install(
         airflow["AIRFLOW__CORE__DAGS_FOLDER"],
         **{
-            'schedule="@daily"': "schedule=None",
+            'schedule=CronDataIntervalTimetable("@daily", timezone="UTC")': "schedule=None",
             'rows/{{{{ ds }}}}.parquet"': 'rows/{{{{ ds }}}}", processes=1',
             '"release", model="{{ params.model }}"': '"release", model="{{ params.model }}", canary="50,100"',
             "timeout=timedelta(hours=12)": "deferrable=True, poke_interval=1",
@@ -222,6 +225,62 @@ def test_an_outage_is_tried_again_and_a_task_that_is_killed_goes_on(airflow, tmp
     assert check_output(tmp_path / "scored" / folder).manifest.rows == report["rows"]
 
 
+def tasks_of(database: Path) -> dict[str, dict[str, str | None]]:
+    """Return the states of tasks by run, as SQLite has them; nothing before there are any."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as opened:
+            rows = opened.execute("select run_id, task_id, state from task_instance").fetchall()
+    except sqlite3.OperationalError:  # No file, no table, or one that is being written.
+        return {}
+    return {run: {task: state for of, task, state in rows if of == run} for run, _, _ in rows}
+
+
+@pytest.mark.slow
+@pytest.mark.wide
+@pytest.mark.timeout(400)
+def test_standalone_scores_yesterday_by_its_schedule_and_releases_the_version(tmp_path, rows, registry):
+    today = datetime.now(UTC).date()
+    # Both, should midnight come before the scheduler.
+    for day in (today - timedelta(days=1), today):
+        rows(f"{day}.parquet")
+    home = tmp_path / "airflow"
+    (home / "dags").mkdir(parents=True)
+    install(str(home / "dags"), **{'"iris:1"': '"iris:2"'})
+    environ = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "IRIS_DATA": str(tmp_path),
+    }
+    # It listens on all addresses, whatever its settings: here on those of a loopback that nobody else has.
+    alone = ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    script = "ip link set lo up && exec airflow standalone"
+    log = tmp_path / "standalone.log"
+    with log.open("w") as output:
+        process = subprocess.Popen([*alone, "sh", "-c", script], env=environ, stdout=output, stderr=output)
+    try:
+        (states,) = wait_until(
+            lambda: [
+                states
+                for states in tasks_of(home / "airflow.db").values()
+                if states.get("live") == "success" or {"failed", "upstream_failed"} & {*states.values()}
+            ],
+            300,
+            lambda: (tasks_of(home / "airflow.db"), log.read_text()[-3000:]),
+        )
+    finally:
+        process.kill()
+        process.wait()
+    assert states == dict.fromkeys(ORDER, "success")
+    (scored,) = (tmp_path / "scored").iterdir()
+    assert scored.name in {str(today - timedelta(days=1)), str(today)}
+    assert check_output(scored).manifest.scored == 1000
+    with Registry.open(registry) as opened:
+        assert [(event.to, event.actor) for event in opened.releases.events("iris")][1:] == [("2", "airflow")]
+
+
 @pytest.mark.slow
 def test_the_guide_runs_as_it_stands(tmp_path):
     commands, folder = tmp_path / "commands", tmp_path / "empty"
@@ -241,5 +300,5 @@ def test_the_guide_runs_as_it_stands(tmp_path):
 
 
 def typed(text: str) -> Iterator[str]:
-    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+    for language, block in re.findall(r"^```(bash|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         yield block if language == "bash" else f"python - <<'PYTHON'\n{block}PYTHON"

@@ -41,7 +41,7 @@ def test_an_attribute_of_no_value_is_left_out():
 
 def test_a_long_name_is_cut_off_and_says_how_long_it_is():
     assert name_element("x" * 10_000, 20) == (
-        f'<bdi class="name">{"x" * 19}…</bdi><span class="muted"> (10,000 characters)</span>'
+        f'<bdi class="name" translate="no">{"x" * 19}…</bdi><span class="muted"> (10,000 characters)</span>'
     )
 
 

@@ -14,9 +14,9 @@ WIDE = pytest.mark.wide
     ("database", "jobs", "kills"),
     [
         ("postgresql", 500, 1),
-        ("sqlite", 200, 1),
-        pytest.param("postgresql", 10_000, 6, marks=[WIDE, pytest.mark.timeout(3600)]),
-        pytest.param("sqlite", 10_000, 6, marks=[WIDE, pytest.mark.timeout(3600)]),
+        ("sqlite", 300, 1),
+        pytest.param("postgresql", 10_000, 6, marks=[WIDE, pytest.mark.timeout(1200)]),
+        pytest.param("sqlite", 10_000, 6, marks=[WIDE, pytest.mark.timeout(1200)]),
     ],
 )
 def test_replicas_killed_in_turn_lose_no_job_and_answer_none_twice(request, tmp_path, database, jobs, kills):

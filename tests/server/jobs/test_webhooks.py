@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 import threading
 
 import pytest
@@ -11,7 +12,7 @@ from lading.jobs import Claim, Outcome, Submission
 from lading.registry import Registry
 from lading.server.jobs import webhooks as module
 from lading.server.jobs.hook_rules import HookRules
-from lading.server.jobs.webhooks import Webhooks, host_of
+from lading.server.jobs.webhooks import Webhooks
 from lading.server.metrics.jobs import JobCounts, job_status
 from lading.server.metrics.shared_memory import PrivateCounters
 from lading.settings import ServeSettings
@@ -99,6 +100,23 @@ def test_a_webhook_that_was_refused_is_sent_again_with_its_id_and_a_signature(re
     assert registry.jobs.get(job_id).hook_text == "status 204"
 
 
+@pytest.mark.slow
+def test_a_receiver_that_does_not_answer_holds_up_no_other(registry, deliver):
+    quick = Receiver(SECRET, refuse_one_in=2**32 + 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        # Its connections are accepted by the kernel, and nobody reads what comes.
+        slow = ended_job(registry, f"http://127.0.0.1:{silent.getsockname()[1]}/", "1a")
+        deliver()
+        wait_until(lambda: registry.jobs.get(slow).hook_attempts)
+        ids = [ended_job(registry, quick.url, f"2{number:x}") for number in range(40)]
+        wait_until(lambda: all(hook_of(registry, job_id) == "delivered" for job_id in ids))
+        # Still the first attempt, whose result has not come yet.
+        record = registry.jobs.get(slow)
+        assert (record.hook_attempts, record.hook_text) == (1, "")
+    assert quick.delivered == dict.fromkeys(ids, 1)
+    quick.close()
+
+
 def test_a_receiver_that_does_not_answer_is_given_up_after_all_attempts(
     registry, deliver, monkeypatch, caplog
 ):
@@ -127,7 +145,3 @@ def test_a_name_that_resolves_to_this_machine_is_not_connected_to(registry, rece
     deliver("")
     wait_until(lambda: hook_of(registry, job_id) == "given_up")
     assert "which is not allowed" in registry.jobs.get(job_id).hook_text
-
-
-def test_only_the_host_of_a_webhook_is_shown():
-    assert host_of("https://hooks.example.com/secret?token=1") == "hooks.example.com"

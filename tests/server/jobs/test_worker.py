@@ -119,15 +119,15 @@ def test_a_draining_version_takes_no_job(tmp_path, iris):
 def test_an_outage_of_the_catalog_is_logged_once_and_waited_for(tmp_path, iris, monkeypatch, caplog):
     with hosted_jobs(tmp_path / "r", iris) as jobs:
         rows, failures = jobs.service.registry.jobs, []
-        claim = rows.claim
+        exchange = rows.exchange
 
         def fail(*arguments, **options):
             if len(failures) < 3:
                 failures.append(1)
                 raise RegistryUnavailable("catalog", expected="an answer", found="none")
-            return claim(*arguments, **options)
+            return exchange(*arguments, **options)
 
-        monkeypatch.setattr(rows, "claim", fail)
+        monkeypatch.setattr(rows, "exchange", fail)
         assert jobs.ended(submit(jobs))["state"] == "done"
     assert len(failures) == 3
     assert caplog.text.count("jobs: catalog unreachable") == 1

@@ -17,6 +17,7 @@ from lading import errors
 from lading.input_checks import Rule
 from lading.jobs import Depth
 from lading.runtime.python.session import PythonRuntime
+from lading.server.inference.trust import TrustFacts
 from lading.server.inference.version import Replayed, ServedVersion, State
 from lading.server.metrics import Metrics, count_spans
 from lading.server.metrics.input_checks import CheckCounters
@@ -156,6 +157,7 @@ def busy_page(iris: ServedVersion, monkeypatch, runtime_in_python: PythonRuntime
     counters.count_error(errors.RunFailed("x"))
     plane = client.app.pipeline.plane
     plane.releases, plane.readiness.catalog_answered_at = (canary(),), 1.0
+    plane.trust = TrustFacts("trust.toml", "sha256:0", {("iris", 1): "not signed"})
     client.app.metrics.publish_driver(True, {"iris": "hold"})
     client.app.metrics.monitor.publish(True, {"iris": {"age": 0.3}}, {("iris", "drift"): 1})
     client.app.metrics.count_grpc_ended("stream_idle")

@@ -106,7 +106,9 @@ def _opened(model: Bundle | Path | str, registry: str | None) -> Bundle:
     if isinstance(model, Path) or "/" in model or (Path(model) / MANIFEST_FILE).is_file():
         return Bundle.open(model)
     with Registry.open(registry) as opened:
-        return opened.fetch(Ref.parse(model))
+        version = opened.resolve(Ref.parse(model))
+        opened.admission.check("batch", version)
+        return opened.fetch(version)
 
 
 def _check(signature: Signature, name: str, output: str | None, on_misfit: str) -> None:

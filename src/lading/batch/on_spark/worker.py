@@ -13,10 +13,17 @@ from lading.batch.on_spark.refusals import MachineRefusal, Refusal
 from lading.batch.on_spark.shipping import Shipped
 from lading.batch.plan import Plan
 from lading.batch.scoring import Done, Scorer
-from lading.batch.shipping import check_input, check_libraries, check_shared, machine
+from lading.batch.shipping import (
+    check_buckets,
+    check_input,
+    check_libraries,
+    check_shared,
+    machine,
+    on_this_machine,
+)
 from lading.batch.work import Refused
 from lading.bundle import Bundle
-from lading.errors import LadingError
+from lading.errors import LadingError, RegistryUnavailable
 from lading.runtime.python.host import PythonHost
 
 _proved: dict[str, tuple[Scorer, Bundle]] = {}
@@ -61,7 +68,10 @@ class Parts:
             leave_refusal(self.mark, error)
             raise MachineRefusal(error) from error
         try:
-            answer = Answer(done=scorer.score(task, self.parts))
+            with on_this_machine():
+                answer = Answer(done=scorer.score(task, self.parts))
+        except RegistryUnavailable as error:
+            raise MachineRefusal(error) from error
         except LadingError as error:
             answer = Answer(refusal=Refusal.of(error))
         return msgspec.json.encode(answer)
@@ -72,6 +82,7 @@ class Parts:
             while _proved:
                 _proved.popitem()[1][0].close()
             check_libraries(self.libraries)
+            check_buckets(self.plan, self.parts)
             # Kept: what is in use is not removed to make room.
             bundle = self.shipped.bundle()
             _proved[self.run] = Scorer(bundle, self.plan, self.python), bundle

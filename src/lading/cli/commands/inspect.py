@@ -9,6 +9,7 @@ import click
 
 from lading import units
 from lading.cli.ui import printing
+from lading.cli.ui.attestation_view import attestation_json, attestation_lines, attested_texts
 from lading.cli.ui.checks_view import checks_table
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import BundleType, json_option, open_bundle, registry_option
@@ -41,13 +42,19 @@ def inspect(bundle: Ref | Path, registry: str | None, as_json: bool) -> None:
     """
     opened = open_bundle(bundle, registry)
     manifest = opened.manifest
+    attested = attested_texts(bundle, opened.digest, registry)
     if as_json:
-        document = {"path": str(opened.path), "digest": opened.digest, "manifest": manifest}
+        document: dict[str, object] = {
+            "path": str(opened.path),
+            "digest": opened.digest,
+            "manifest": manifest,
+        }
         if opened.profile is not None:
             document["profile"] = opened.profile
+        document["attestations"] = [attestation_json(text) for text in attested]
         printing.as_json(document)
         return
-    printing.fields(_fields(opened))
+    printing.fields([*_fields(opened), *attestation_lines(attested)])
     printing.data("")
     rows = [("input", *_tensor(tensor)) for tensor in manifest.signature.inputs]
     rows += [("output", *_tensor(tensor)) for tensor in manifest.signature.outputs]

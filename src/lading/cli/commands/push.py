@@ -11,7 +11,13 @@ import click
 from lading import units
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
-from lading.cli.ui.parameters import DirectoryType, json_option, open_registry, registry_option
+from lading.cli.ui.parameters import (
+    DirectoryType,
+    json_option,
+    open_registry,
+    policy_option,
+    registry_option,
+)
 from lading.cli.ui.tag_moves import moved_tag, tagged
 from lading.cli.ui.version_view import version_json
 from lading.errors import NotFound
@@ -33,13 +39,17 @@ if TYPE_CHECKING:
 )
 @click.argument("directory", type=DirectoryType(), metavar="DIR")
 @click.option("--tag", "tags", multiple=True, help="Tag to move to this version; repeatable.")
+@policy_option
 @registry_option
 @json_option
-def push(directory: Path, tags: tuple[str, ...], registry: str | None, as_json: bool) -> None:
+def push(
+    directory: Path, tags: tuple[str, ...], policy: str | None, registry: str | None, as_json: bool
+) -> None:
     """Push the bundle in DIR to the registry and print its reference.
 
     The format and every digest are checked. Nothing is run, because every server proves the bundle again
-    before serving it. Pushing the same bundle again makes no new version: that of the first time is printed.
+    before serving it. What was signed beside DIR goes along. Pushing the same bundle again makes no new
+    version: that of the first time is printed.
     """
     from lading.bundle import Bundle
 
@@ -48,7 +58,7 @@ def push(directory: Path, tags: tuple[str, ...], registry: str | None, as_json: 
         check_tag(tag)
     bundle = Bundle.open(directory)
     name = bundle.manifest.name
-    with open_registry(registry) as opened, printing.progress_bar(f"pushing {name}") as on_progress:
+    with open_registry(registry, policy) as opened, printing.progress_bar(f"pushing {name}") as on_progress:
         new = _is_new(opened, bundle)
         before = [tagged(opened, name, tag) for tag in tags]
         version = opened.push(bundle, tags=tags, on_progress=on_progress)

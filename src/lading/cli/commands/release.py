@@ -10,7 +10,13 @@ import click
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.difference_view import difference_line
-from lading.cli.ui.parameters import RefType, change_options, current_actor, open_registry
+from lading.cli.ui.parameters import (
+    RefType,
+    change_options,
+    current_actor,
+    open_registry,
+    policy_option,
+)
 from lading.cli.ui.plan_options import plan_of, plan_options
 from lading.cli.ui.release_report import print_release, proof_text
 from lading.cli.ui.release_view import forecast_lines
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
 @click.option(
     "--force", is_flag=True, help="Release it although callers of the live version may notice a difference."
 )
+@policy_option
 @change_options
 def release(ref: Ref, registry: str | None, as_json: bool, **options: Any) -> None:
     """Release the version that REF names; every server that follows the registry does the rest.
@@ -64,7 +71,7 @@ def release(ref: Ref, registry: str | None, as_json: bool, **options: Any) -> No
     actor = current_actor(options["actor"])
     from lading.rollout.begin_by_hand import Wish, begin_by_hand
 
-    with open_registry(registry) as opened:
+    with open_registry(registry, options["policy"]) as opened:
         version = opened.resolve(ref)
         wish = Wish(version, plan, actor, options["reason"], gates, options["force"])
         begun = begin_by_hand(opened, wish, lambda version: _prove(opened, version))

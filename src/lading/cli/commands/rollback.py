@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.difference_view import difference_line
-from lading.cli.ui.parameters import NameType, change_options, current_actor, number_option, open_registry
+from lading.cli.ui.parameters import (
+    NameType,
+    change_options,
+    current_actor,
+    number_option,
+    open_registry,
+    policy_option,
+)
 from lading.cli.ui.release_report import print_release, proof_text
 from lading.ref import Ref
 
@@ -39,16 +46,9 @@ if TYPE_CHECKING:
     metavar="VERSION",
     help="Version to go back to.  [default: the one that was live before]",
 )
+@policy_option
 @change_options
-def rollback(
-    name: str,
-    number: int | None,
-    to: int | None,
-    registry: str | None,
-    as_json: bool,
-    actor: str | None,
-    reason: str,
-) -> None:
+def rollback(name: str, number: int | None, to: int | None, **options: Any) -> None:
     """Undo the last release of NAME: the version that was live before it is live again at once.
 
     Refused if the last release did not go live, or is a rollback itself, so that a second rollback never
@@ -56,21 +56,22 @@ def rollback(
     `--to` goes to any version. A candidate that is still on its way is taken out by `lading rollout abort`.
 
     A rollback is a new release, which names the runtime that its bundle was proved on. A bundle that was
-    never proved on this runtime is verified here first, and refused if it does not hold.
+    never proved on this runtime is verified here first, and refused if it does not hold. A trust policy holds
+    up no rollback: if it would not let the version in, that is said, and goes into the history.
     """
     from lading.rollout.by_hand import roll_back
 
-    with open_registry(registry) as opened:
+    with open_registry(options["registry"], options["policy"]) as opened:
         done = roll_back(
             opened,
             name,
             number,
             to=to,
-            actor=current_actor(actor),
-            reason=reason,
+            actor=current_actor(options["actor"]),
+            reason=options["reason"],
             prove=lambda version: _prove(opened, version),
         )
-        _print_done(opened, done, as_json=as_json)
+        _print_done(opened, done, as_json=options["as_json"])
 
 
 def _print_done(registry: Registry, done: Restored, *, as_json: bool) -> None:
@@ -88,6 +89,8 @@ def _print_done(registry: Registry, done: Restored, *, as_json: bool) -> None:
         printing.info(difference_line(f"{name}:{current.live}", f"{name}:{target}", breaking))
     proof = proof_text(registry, done.release, done.evidence)
     printing.info(f"`{name}:{done.release.live}` is live again{instead}; {proof}")
+    if objection := registry.admission.objection("load", registry.resolve(Ref(name, version=target))):
+        printing.info(f"note: servers with this trust policy do not load it: {objection}")
     printing.info(f"next: lading history {name}")
 
 

@@ -19,6 +19,7 @@ from lading.cli.ui.first_process import leave_process_1
 from lading.cli.ui.parameters import BundleType, registry_option
 from lading.errors import UsageError, missing_extra
 from lading.ref import Ref
+from lading.registry.gate import open_gate
 from lading.settings import (
     ServeSettings,
     bundles_folder,
@@ -107,6 +108,7 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
         refs = refs or bundles_in_image()
         url = registry_url(registry)
         check_jobs(settings, refs, has_registry=registry_is_set(registry))
+        open_gate(settings.trust_policy)  # In a worker, what is wrong with it would be tried again and again.
         tasks = tuple(
             background_tasks(
                 refs,
@@ -178,6 +180,7 @@ def background_tasks(
         yield rollout_driver(url)
     if uses_registry(refs, has_registry=has_registry):
         yield inventory_heartbeat(url)
+        yield policy_history(url)
         yield column_reports(url)
         yield monitor_driver(url, alerts, log)
 
@@ -219,16 +222,19 @@ def hub_beside(
         raise UsageError("`--hub`", expected="a registry", found="bundles from directories alone", hint=hint)
     from lading.hub.beside import check_libraries, command
     from lading.hub.key import read_key
-    from lading.hub.listening import listen
+    from lading.hub.listening import HubSecurity, listen
     from lading.server import KeptProcess
 
     check_libraries()
     read_key(None)  # One that cannot be is said here: the process reads it again.
     # Here and not in the process: an address that is taken is said before anything is served.
     with listen(settings.hub_host, settings.hub_port, "`--hub-port`") as listener:
-        words = command(listener, settings.hub_host, settings.log_level, settings.log_format)
+        security = HubSecurity(settings.access, settings.tls_cert, settings.tls_key)
+        words = command(listener, settings.hub_host, settings.log_level, settings.log_format, security)
         # A registry's address may have a password, which the list of processes would show.
-        environ = {**os.environ, "LADING_REGISTRY": url}
+        # People release there, too.
+        policy = {"LADING_TRUST_POLICY": settings.trust_policy} if settings.trust_policy else {}
+        environ = {**os.environ, "LADING_REGISTRY": url, **policy}
         yield (KeptProcess("the hub", words, pass_fds=[listener.fileno()], environ=environ),)
 
 
@@ -270,6 +276,17 @@ def monitor_driver(url: str, alerts: AlertRules | None = None, log: str = "") ->
             MonitorDriver(registry, holder, report=report, alerting=alerting, slices=slices).run(stop)
 
     return watch
+
+
+def policy_history(url: str) -> BackgroundTask:
+    """Return the task that writes under which trust policy the server runs into the registry at `url`."""
+
+    def record(status: Status, stop: threading.Event) -> None:
+        from lading.inventory.policy_history import record_policies
+
+        record_policies(url, status, stop)
+
+    return record
 
 
 def rollout_driver(url: str) -> BackgroundTask:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from lading.cli.ui import printing
+from lading.cli.ui.attestation_view import attestation_json, attestation_lines
 from lading.cli.ui.command import Command
 from lading.cli.ui.evidence_view import evidence_json, machine, outcome
 from lading.cli.ui.parameters import RefType, json_option, open_registry, registry_option
@@ -31,10 +32,12 @@ def show(ref: Ref, registry: str | None, as_json: bool) -> None:
         version = opened.resolve(ref)
         evidence = opened.evidence(version.digest)
         (runs,) = stored_runs(opened, [version])
+        attested = [row.body for row in opened.attachments.of(version.digest, "attestation")]
     if as_json:
         cells = [evidence_json(entry, str(version.ref)) for entry in evidence]
         stated = {**version_json(version), **runs.as_json()}
-        printing.as_json({"version": stated, "evidence": cells})
+        attestations = [attestation_json(text) for text in attested]
+        printing.as_json({"version": stated, "evidence": cells, "attestations": attestations})
         return
     runtimes = [("evidence", f"{outcome(entry)} on {machine(entry.fingerprint)}") for entry in evidence]
-    printing.fields([*version_fields(version, runs), *runtimes])
+    printing.fields([*version_fields(version, runs), *runtimes, *attestation_lines(attested)])

@@ -26,6 +26,7 @@ from lading.cli.ui.parameters import (
     timeout_option,
     wheels_option,
 )
+from lading.cli.ui.signers import check_signers
 from lading.errors import NotFound, RegistryUnavailable
 from lading.ref import Ref
 
@@ -50,6 +51,7 @@ _ACTIONS = (
     examples=(
         "lading verify iris.bundle",
         "lading verify iris:1 --gates gates.toml",
+        "lading verify fraud:3 --signed-by ci.pub --signed-by release.pub --signatures-only",
         "lading verify churn:3 --upgrade numpy==2.5.1 --allow code",
         "lading verify churn:3 --bisect --allow code",
     ),
@@ -69,6 +71,23 @@ _ACTIONS = (
     is_flag=True,
     help="Name the package that changes the answers: one that --upgrade moves, else the newest.",
 )
+@click.option(
+    "--signed-by",
+    "signers",
+    multiple=True,
+    type=FILE,
+    metavar="KEY.pub",
+    help="Public key that must have signed the bundle, before anything of it runs; repeatable: each of them.",
+)
+@click.option(
+    "--attestations",
+    "attested",
+    multiple=True,
+    type=FILE,
+    metavar="FILE",
+    help="Signatures beside those that are kept with the bundle, such as model_signing's `model.sig`.",
+)
+@click.option("--signatures-only", is_flag=True, help="Look at the signatures of `--signed-by` alone.")
 @timeout_option(600.0, "Seconds that running the model may take in all.")
 @allow_option
 @wheels_option
@@ -92,6 +111,18 @@ def verify(
     With --upgrade or --bisect only the golden samples of a model in Python are replayed, in environments of
     other versions; the bundle stays as it is, and nothing is recorded.
     """
+    signers, attested = options.pop("signers"), options.pop("attested")
+    signatures_only = options.pop("signatures_only")
+    if not signers and (attested or signatures_only):
+        raise HintedUsageError("expected `--signed-by`, the key that must have signed it, found none", None)
+    if signers:
+        signed = check_signers(bundle, signers, attested, options["registry"])
+        for line in signed:
+            printing.info(line.text)
+        if signatures_only:
+            if as_json:
+                printing.as_json({"signed_by": [line.json for line in signed]})
+            return
     if upgrades or bisect:
         if gates is not None:
             raise HintedUsageError("`--gates` judges a bundle with its own lock, not other versions", None)

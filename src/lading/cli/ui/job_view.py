@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from lading.cli.ui import printing
 from lading.clock import iso_time
@@ -59,7 +58,8 @@ def job_fields(record: JobRecord) -> Iterator[tuple[str, str]]:
     if record.webhook:
         state = record.hook or "waits for the end"
         last = f": {record.hook_text}" if record.hook_text else ""
-        yield "webhook", f"{_host(record)}, {state}, {printing.plural(record.hook_attempts, 'attempt')}{last}"
+        attempts = printing.plural(record.hook_attempts, "attempt")
+        yield "webhook", f"{record.webhook_host}, {state}, {attempts}{last}"
 
 
 def job_json(record: JobRecord) -> dict[str, Any]:
@@ -82,13 +82,8 @@ def job_json(record: JobRecord) -> dict[str, Any]:
         "version": served.version if served is not None else None,
         "digest": served.digest if served is not None else None,
         "side": served.side if served is not None else "",
-        "webhook": _host(record),
+        "webhook": record.webhook_host,
         "webhook_state": record.hook,
         "webhook_attempts": record.hook_attempts,
         "webhook_last": record.hook_text,
     }
-
-
-def _host(record: JobRecord) -> str:
-    # The rest of a URL may be a secret between its owner and us.
-    return urlsplit(record.webhook).hostname or ""

@@ -14,11 +14,12 @@ from click.shell_completion import CompletionItem
 from lading.cli.ui.exit_codes import HintedUsageError, did_you_mean
 from lading.errors import LadingError
 from lading.ref import Ref
-from lading.settings import actor, registry_url
+from lading.settings import actor, registry_url, trust_policy
 
 if TYPE_CHECKING:
     from lading.bundle import Bundle
     from lading.registry import Registry
+    from lading.registry.gate import Place
 
 
 class RefType(click.ParamType):  # type: ignore[type-arg]
@@ -227,11 +228,20 @@ def current_actor(option: str | None, environ: Mapping[str, str] = os.environ) -
         return f"uid {os.getuid()}"
 
 
-def open_registry(url: str | None) -> Registry:
-    """Open the registry at `url`, or the default one."""
+policy_option = click.option(
+    "--trust-policy",
+    "policy",
+    metavar="FILE",
+    shell_complete=complete_files,
+    help="Trust policy that decides which bundles are let in.  [env: LADING_TRUST_POLICY; default: none]",
+)
+
+
+def open_registry(url: str | None, policy: str | None = None) -> Registry:
+    """Open the registry at `url`, or the default one, behind the trust policy in a file."""
     from lading.registry import Registry
 
-    return Registry.open(registry_url(url))
+    return Registry.open(registry_url(url), policy=policy)
 
 
 class ShareType(click.ParamType):  # type: ignore[type-arg]
@@ -272,6 +282,23 @@ def open_named(source: Ref | Path, registry: str | None) -> tuple[Bundle, str]:
         version = opened.resolve(source)
         # By digest: a tag may have moved since it was resolved.
         return opened.fetch(Ref(version.name, digest=version.digest)), str(version.ref)
+
+
+def open_admitted(
+    source: Ref | Path, registry: str | None, policy: str | None, place: Place
+) -> tuple[Bundle, str]:
+    """Open a bundle as `open_named` does, if the trust policy lets it in. Raises `TrustError`."""
+    if isinstance(source, Path):
+        from lading.registry.gate import admit_folder
+
+        bundle, name = open_named(source, registry)
+        admit_folder(place, bundle, trust_policy(policy))
+        return bundle, name
+    with open_registry(registry, policy) as opened:
+        version = opened.resolve(source)
+        # Before it is fetched: what is not let in is not even unpacked here.
+        opened.admission.check(place, version)
+        return opened.fetch(version), str(version.ref)
 
 
 def _not_packed(value: str, ctx: click.Context | None) -> HintedUsageError:

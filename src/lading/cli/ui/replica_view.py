@@ -123,6 +123,7 @@ def replica_fields(replica: Replica) -> list[tuple[str, str]]:
         ("runtime", replica.fingerprint),
         ("started", replica.started_at),
         ("stopped", replica.stopped_at),
+        ("trust policy", replica.trust_policy if replica.pattern != "foreign" else ""),
         ("settings", ", ".join(f"{name}={value}" for name, value in replica.settings.items())),
     ]
 

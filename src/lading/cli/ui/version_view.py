@@ -22,9 +22,17 @@ def version_json(version: ModelVersion) -> dict[str, Any]:
     return {"ref": str(version.ref), **msgspec.structs.asdict(version)}
 
 
-def version_table(versions: Sequence[ModelVersion], runs: Sequence[Runs]) -> None:
-    """Print one row for each version and what it runs."""
-    printing.table(_HEADER, [_row(*pair) for pair in zip(versions, runs, strict=True)])
+def version_table(
+    versions: Sequence[ModelVersion], runs: Sequence[Runs], signers: Sequence[Sequence[str]] = ()
+) -> None:
+    """Print one row for each version and what it runs; and the keys that signed it, if any has."""
+    rows = [_row(*pair) for pair in zip(versions, runs, strict=True)]
+    if any(signers):
+        header = (*_HEADER, "signed by")
+        signed = [", ".join(key[:8] for key in keys) for keys in signers]
+        printing.table(header, [(*row, keys) for row, keys in zip(rows, signed, strict=True)])
+        return
+    printing.table(_HEADER, rows)
 
 
 def version_fields(version: ModelVersion, runs: Runs) -> list[tuple[str, str]]:

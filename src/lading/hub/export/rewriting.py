@@ -15,6 +15,7 @@ _POLICY = (
     "base-uri 'none'"
 )
 _LEFT_OUT = frozenset({"form", "script", "noscript", "button"})
+_KEPT = frozenset({"class", "aria-current", "lang", "title", "translate"})
 
 Attributes = list[tuple[str, str | None]]
 
@@ -127,7 +128,7 @@ class _Rewriter(HTMLParser):
             self._skip("a")
             return
         self._anchors.append(target is not None)
-        kept = [(name, value) for name, value in attrs if name in ("class", "aria-current", "lang", "title")]
+        kept = [(name, value) for name, value in attrs if name in _KEPT]
         if target is None:
             self._write(_tag("span", [each for each in kept if each[0] != "aria-current"]))
         else:

@@ -66,13 +66,13 @@
       scales: { y: { range: (_, low, high) => [0, Math.min(200, Math.max(110, high))] } },
       axes: axes(" %"),
     }),
-    accuracy: (data, heads, reference) => ({
+    accuracy: (data, heads, reference, name) => ({
       data: [data[0], data[1], data[2], data[3], data[0].map(() => reference)],
       series: [
         line(heads[1]),
         line(`${heads[2]} ↓`, { width: 0, points: { show: false } }),
         line(`${heads[2]} ↑`, { width: 0, points: { show: false } }),
-        { label: "reference", stroke: colour("--reference-edge"), dash: [5, 3], points: { show: false }, show: reference !== null },
+        { label: name, stroke: colour("--reference-edge"), dash: [5, 3], points: { show: false }, show: reference !== null },
       ],
       bands: [{ series: [3, 2], fill: colour("--live-fill") }],
       axes: axes(" %"),
@@ -101,7 +101,7 @@
     const heads = [...table.tHead.rows[0].cells].map((cell) => cell.textContent.trim());
     const reference = details.dataset.reference ? number({ textContent: details.dataset.reference }) : null;
     const kind = details.dataset.kind;
-    const { data: values, series, ...more } = kinds[kind](data, heads, reference);
+    const { data: values, series, ...more } = kinds[kind](data, heads, reference, details.dataset.line);
     const options = {
       width: place.clientWidth,
       height: HEIGHT[kind],

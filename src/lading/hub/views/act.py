@@ -38,6 +38,7 @@ PROBLEMS = {
     "read-only": "Nothing was done, because the registry can only be read here.",
     "defect": "Something went wrong. The log of the hub has it.",
     "no name": "Your name is needed for the history: at most {most} printable characters.",
+    "not granted": "Your key does not let you change releases of this model. Nothing was done.",
     "wrong key": "That is not the key of this hub.",
     "too soon": "Too many wrong keys. Try again in {seconds} s.",
     "old page": "This page had become too old. Try again.",
@@ -45,7 +46,7 @@ PROBLEMS = {
 """Why a form was not taken."""
 
 # Events of servers change no release; a seal is about the history itself.
-_NO_MOVES = frozenset({"ready", "failed", "sealed"})
+_NO_MOVES = frozenset({"ready", "failed", "sealed", "policy"})
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,11 +8,15 @@ from typing import Literal
 import msgspec
 
 from lading.profile import ColumnProfile, Profile
-from lading.profile.described import bar_rows, missing_share, range_text, typical_text
+from lading.profile.described import bar_rows, missing_share, range_text, typical_parts, typical_text
 
 
 class ProfileRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A column of the reference. ``bars`` are the rows of equal parts of its range, or of its categories."""
+    """A column of the reference. ``bars`` are the rows of equal parts of its range, or of its categories.
+
+    ``typical`` is one text of the three parts after it: the most frequent values, how many ``others`` there
+    are, and the share of ``rare`` ones, empty for none.
+    """
 
     side: Literal["input", "output"]
     name: str
@@ -21,6 +25,9 @@ class ProfileRow(msgspec.Struct, frozen=True, kw_only=True):
     missing: float
     range: str
     typical: str
+    frequent: str
+    others: int
+    rare: str
     bars: list[int]
 
 
@@ -51,6 +58,7 @@ def profile_panel(profile: Profile, most: int) -> ProfilePanel:
 
 def profile_row(column: ColumnProfile, *, is_output: bool = False) -> ProfileRow:
     """Return a column as people read it."""
+    frequent, others, rare = typical_parts(column)
     return ProfileRow(
         side="output" if is_output else "input",
         name=column.name,
@@ -59,5 +67,8 @@ def profile_row(column: ColumnProfile, *, is_output: bool = False) -> ProfileRow
         missing=missing_share(column),
         range=range_text(column),
         typical=typical_text(column),
+        frequent=frequent,
+        others=others,
+        rare=rare,
         bars=bar_rows(column),
     )

@@ -309,7 +309,7 @@ def proof_of(evidence: Evidence, manifest: Manifest | None = None, samples: Samp
         holds=evidence.holds,
         passed=sum(check.outcome == "passed" for check in evidence.checks),
         failed=[
-            f"{check.name}: expected {check.expected}, found {check.found}" for check in evidence.failures
+            f"`{check.name}`: expected {check.expected}, found {check.found}" for check in evidence.failures
         ],
         numbers=evidence.numbers,
         skipped=[check.name for check in evidence.checks if check.outcome == "skipped"],

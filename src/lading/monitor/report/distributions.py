@@ -14,6 +14,7 @@ from lading.monitor.report.markup import (
     Markup,
     fitted,
     joined,
+    letters,
     line,
     path,
     picture,
@@ -22,6 +23,7 @@ from lading.monitor.report.markup import (
     tag,
     text_at,
 )
+from lading.monitor.report.saying import Say, in_english
 from lading.monitor.status import ColumnStatus
 from lading.profile import FIRST
 
@@ -42,29 +44,29 @@ _VALUES = 92.0
 _LABEL_LENGTH = 13
 
 
-def distribution(column: ColumnStatus, description: str, *, id: str) -> Markup:
+def distribution(column: ColumnStatus, description: str, *, id: str, say: Say = in_english) -> Markup:
     """Return the chart of a column's reference and live values; bins need bounds, anything else is bars."""
     parts: list[Markup] = []
     height = 0.0
     # Bins have an axis, a few numbers an order, categories names: each is drawn as what it is.
     if column.bounds:
-        parts, height = [_histogram(column)], _BASE + 20
+        parts, height = [_histogram(column, say)], _BASE + 20
     elif column.kind in ("integer", "number") and len(column.cells) > FIRST + 1:
-        parts, height = [_columns(bar_cells(column))], _BASE + 20
+        parts, height = [_columns(bar_cells(column, say), say)], _BASE + 20
     else:
-        bars, height = _rows(bar_cells(column), 2)
+        bars, height = _rows(bar_cells(column, say), 2, say)
         parts.append(bars)
-    sides = side_cells(column)
+    sides = side_cells(column, say)
     if sides:
-        bars, height = _rows(sides, height + (6 if parts else 2))
+        bars, height = _rows(sides, height + (6 if parts else 2), say)
         parts.append(bars)
-    title = f"Distribution of {shortened(column.name, 80)}, reference and live"
+    title = say("Distribution of {name}, reference and live", name=shortened(column.name, 80))
     return picture(WIDTH, height, title, description, id=id, body=joined(parts))
 
 
-def _histogram(column: ColumnStatus) -> Markup:
+def _histogram(column: ColumnStatus, say: Say) -> Markup:
     axis = axes.bin_axis(column.bounds, column.minimum, column.maximum)
-    cells = all_cells(column)[FIRST:]
+    cells = all_cells(column, say)[FIRST:]
     reference = axis.densities([cell.reference for cell in cells])
     live = axis.densities([cell.live for cell in cells])
     # A column that is constant now would make everything else a stroke on the baseline.
@@ -81,7 +83,7 @@ def _histogram(column: ColumnStatus) -> Markup:
             free_from = x + _text_width(text) + 6
     # Browsers show these titles beside the pointer; the table below has the same for everybody else.
     hints = [
-        tag("g", tag("title", _hint(cell)), rect(left, _TOP, right - left, _PLOT, "hit"))
+        tag("g", tag("title", _hint(cell, say)), rect(left, _TOP, right - left, _PLOT, "hit"))
         for left, right, cell in zip(edges, edges[1:], cells, strict=False)
     ]
     return joined(
@@ -91,7 +93,7 @@ def _histogram(column: ColumnStatus) -> Markup:
             path(_steps(edges, live, top), "live"),
             line(_MARGIN, _BASE, WIDTH - _MARGIN, _BASE, "axis"),
             *cut,
-            _ticks(axis, column.kind),
+            _ticks(axis, column.kind, say),
             *hints,
         ]
     )
@@ -110,22 +112,22 @@ def _steps(edges: Sequence[float], heights: Sequence[float], top: float) -> list
     return [*points, (edges[-1], _BASE)]
 
 
-def _ticks(axis: BinAxis, kind: str) -> Markup:
+def _ticks(axis: BinAxis, kind: str, say: Say) -> Markup:
     """Return the labels below the axis: round values inside, the extreme where an end is drawn too short."""
     if kind == "timestamp":
         values, step = axes.time_ticks(axis.edges[0], axis.edges[-1], 5)
-        labels = [(value, figures.tick_time(value, step)) for value in values]
+        labels = [(value, figures.tick_time(value, step, say)) for value in values]
     else:
         values = axis.ticks()
         labels = [(value, figures.number(value, axes.digits(values))) for value in values]
     room = WIDTH - 2 * _MARGIN
     parts, ends = [], [_MARGIN, WIDTH - _MARGIN]
     if axis.low is not None:
-        text = f"← {_extreme(axis.low, kind)}"
+        text = f"← {_extreme(axis.low, kind, say)}"
         parts.append(text_at(_MARGIN, _BASE + 15, text, class_="muted-text"))
         ends[0] += _text_width(text) + 6
     if axis.high is not None:
-        text = f"{_extreme(axis.high, kind)} →"
+        text = f"{_extreme(axis.high, kind, say)} →"
         parts.append(text_at(WIDTH - _MARGIN, _BASE + 15, text, anchor="end", class_="muted-text"))
         ends[1] -= _text_width(text) + 6
     for value, label in labels:
@@ -139,16 +141,16 @@ def _ticks(axis: BinAxis, kind: str) -> Markup:
     return joined(parts)
 
 
-def _extreme(value: float, kind: str) -> str:
-    return figures.short_moment(value) if kind == "timestamp" else figures.number(value, 3)
+def _extreme(value: float, kind: str, say: Say) -> str:
+    return figures.short_moment(value, say) if kind == "timestamp" else figures.number(value, 3)
 
 
 def _text_width(text: str) -> float:
     """Return about how wide a label is, in a font of 11 pixels."""
-    return 6.8 * len(text)
+    return 6.8 * letters(text)
 
 
-def _columns(cells: Sequence[Cell]) -> Markup:
+def _columns(cells: Sequence[Cell], say: Say) -> Markup:
     """Return upright pairs of bars, one for each number, in their order."""
     room = (WIDTH - 2 * _MARGIN) / len(cells)
     width = min(18.0, 0.36 * room)
@@ -162,7 +164,7 @@ def _columns(cells: Sequence[Cell]) -> Markup:
         parts += [
             rect(middle - width, _BASE - before, width, before, "reference"),
             rect(middle, _BASE - now, width, now, "live-bar"),
-            tag("g", tag("title", _hint(cell)), rect(middle - room / 2, _TOP, room, _PLOT, "hit")),
+            tag("g", tag("title", _hint(cell, say)), rect(middle - room / 2, _TOP, room, _PLOT, "hit")),
         ]
         label = fitted(cell.label, 9)
         half = _text_width(label) / 2
@@ -172,7 +174,7 @@ def _columns(cells: Sequence[Cell]) -> Markup:
     return joined(parts)
 
 
-def _rows(cells: Sequence[Cell], y: float) -> tuple[Markup, float]:
+def _rows(cells: Sequence[Cell], y: float, say: Say) -> tuple[Markup, float]:
     """Return pairs of bars below each other with labels and shares, and where they end."""
     room = WIDTH - _LABEL - _VALUES
     # A tenth of the rows at least: a chart of missing values must not blow up one in a thousand.
@@ -183,7 +185,7 @@ def _rows(cells: Sequence[Cell], y: float) -> tuple[Markup, float]:
         parts += [
             tag(
                 "text",
-                tag("title", _hint(cell)),
+                tag("title", _hint(cell, say)),
                 fitted(cell.label, _LABEL_LENGTH),
                 x=_LABEL - 8,
                 y=y + _BAR + 4,
@@ -199,6 +201,10 @@ def _rows(cells: Sequence[Cell], y: float) -> tuple[Markup, float]:
     return joined(parts), y
 
 
-def _hint(cell: Cell) -> str:
-    label = shortened(cell.label, 80)
-    return f"{label}: reference {figures.share(cell.reference)}, live {figures.share(cell.live)}"
+def _hint(cell: Cell, say: Say) -> str:
+    return say(
+        "{cell}: reference {reference}, live {live}",
+        cell=shortened(cell.label, 80),
+        reference=figures.share(cell.reference),
+        live=figures.share(cell.live),
+    )

@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
+from lading.monitor.report.saying import Say, in_english
+
 NO_VALUE = "–"
+# By name and not by `strftime`, whose words are those of the process's locale.
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MANY = ((1e9, "billion"), (1e6, "million"))
 
 
@@ -86,18 +90,24 @@ def moment(unix_s: float) -> str:
     return f"{_utc(unix_s):%Y-%m-%d %H:%M} UTC"
 
 
-def short_moment(unix_s: float) -> str:
+def short_moment(unix_s: float, say: Say = in_english) -> str:
     """Return a time for a chart or a table: ``29 Nov 14:10``."""
     at = _utc(unix_s)
-    return f"{at.day} {at:%b %H:%M}"
+    return f"{_day(at, say)} {at:%H:%M}"
 
 
-def tick_time(unix_s: float, step_s: float) -> str:
+def tick_time(unix_s: float, step_s: float, say: Say = in_english) -> str:
     """Return a time below an axis with a tick each `step_s`: the day, or the time of the day."""
     at = _utc(unix_s)
     if step_s >= 86_400 or (at.hour, at.minute, at.second) == (0, 0, 0):
-        return f"{at.day} {at:%b}" if step_s < 86_400 * 300 else f"{at:%b %Y}"
+        if step_s < 86_400 * 300:
+            return _day(at, say)
+        return say("{month} {year}", month=say(MONTHS[at.month - 1]), year=f"{at:%Y}")
     return f"{at:%H:%M}" if step_s >= 60 else f"{at:%H:%M:%S}"
+
+
+def _day(at: datetime, say: Say) -> str:
+    return say("{day} {month}", day=str(at.day), month=say(MONTHS[at.month - 1]))
 
 
 def span(seconds: float) -> str:

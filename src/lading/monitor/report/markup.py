@@ -63,20 +63,20 @@ def shortened(text: str, most: int) -> str:
 
 def fitted(text: str, most: int) -> str:
     """Return `text` in the room of `most` letters: what is too long keeps its beginning and its end."""
-    if _width(text) <= most:
+    if letters(text) <= most:
         return text
     # Categories often differ in their last letters only.
     start = text[: most // 2]
-    while _width(start) > most // 2:
+    while letters(start) > most // 2:
         start = start[:-1]
     end = text[-(most - most // 2 - 1) :]
-    while _width(end) > most - most // 2 - 1:
+    while letters(end) > most - most // 2 - 1:
         end = end[1:]
     return f"{start}…{end}"
 
 
-def _width(text: str) -> int:
-    """Return the room of a text in letters; those of East Asia and emoji take two."""
+def letters(text: str) -> int:
+    """Return how much room a text takes, in letters; those of East Asia and emoji take two."""
     return sum(2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
@@ -84,8 +84,8 @@ def name_element(text: str, most: int = 80) -> Markup:
     """Return the name of a column or category, kept from reordering the text around it, and not too long."""
     # `bdi` keeps a name that is written from right to left from turning round the words beside it.
     if len(text) <= most:
-        return tag("bdi", text, class_="name")
-    cut = tag("bdi", shortened(text, most), class_="name")
+        return tag("bdi", text, class_="name", translate="no")
+    cut = tag("bdi", shortened(text, most), class_="name", translate="no")
     return joined([cut, tag("span", f" ({len(text):,} characters)", class_="muted")])
 
 

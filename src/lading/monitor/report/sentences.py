@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from lading.alarms import Alarm
 from lading.monitor.report import figures
 from lading.monitor.report.cells import largest_difference
+from lading.monitor.report.saying import Say, capitalised, in_english
 from lading.monitor.status import ColumnStatus, MetricStatus, ModelStatus
 
 _OF_COLUMNS = ("drift", "missing")
@@ -396,15 +397,20 @@ def is_large(column: ColumnStatus) -> bool:
     return column.psi is not None and column.psi > _LARGE_PSI
 
 
-def description(column: ColumnStatus) -> str:
-    """Return the chart of a column in a sentence, for those who do not see it."""
-    cell = largest_difference(column)
-    difference = (
-        f"The largest difference is in {cell.label[:80]}: {figures.share(cell.reference)} of the "
-        f"reference, {figures.share(cell.live)} of live rows."
+def description(column: ColumnStatus, say: Say = in_english, change: str | None = None) -> str:
+    """Return the chart of a column in a sentence, for those who do not see it.
+
+    `change` is what changed in the language of `say`, if that is another than the monitor's.
+    """
+    cell = largest_difference(column, say)
+    difference = say(
+        "The largest difference is in {cell}: {reference} of the reference, {live} of live rows.",
+        cell=cell.label[:80],
+        reference=figures.share(cell.reference),
+        live=figures.share(cell.live),
     )
-    change = column.change[:_LONGEST_TEXT]
-    return f"{change[:1].upper()}{_end(change[1:])} {difference}" if change else difference
+    change = (column.change if change is None else change)[:_LONGEST_TEXT]
+    return f"{capitalised(_end(change))} {difference}" if change else difference
 
 
 def ranked(status: ModelStatus, columns: Iterable[ColumnStatus]) -> list[ColumnStatus]:

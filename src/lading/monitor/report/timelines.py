@@ -20,6 +20,7 @@ from lading.monitor.report.markup import (
     tag,
     text_at,
 )
+from lading.monitor.report.saying import Say, capitalised, in_english
 from lading.monitor.status import ColumnPoint, ColumnStatus, MetricPoint, MetricStatus
 
 _LEFT, _RIGHT = 8.0, WIDTH - 8.0
@@ -43,18 +44,20 @@ class _Period(NamedTuple):
         length = max(self.until - self.since, 1.0)
         return self.left + min(max((at - self.since) / length, 0.0), 1.0) * (_RIGHT - self.left)
 
-    def axis(self, y: float, most: int) -> Markup:
+    def axis(self, y: float, most: int, say: Say) -> Markup:
         ticks, step = axes.time_ticks(self.since, self.until, most)
         parts = [line(self.left, y, _RIGHT, y, "axis")]
         for at in ticks:
             x = self.x(at)
             parts.append(line(x, y, x, y + 3, "axis"))
             if self.left + 12 <= x <= _RIGHT - 12:
-                parts.append(text_at(x, y + 15, figures.tick_time(at, step), anchor="middle"))
+                parts.append(text_at(x, y + 15, figures.tick_time(at, step, say), anchor="middle"))
         return joined(parts)
 
 
-def psi_timeline(column: ColumnStatus, period: tuple[float, float], *, id: str) -> Markup:
+def psi_timeline(
+    column: ColumnStatus, period: tuple[float, float], *, id: str, say: Say = in_english
+) -> Markup:
     """Return PSI over the period beside what its rows show without drift, and a mark where the drift began.
 
     Parts without rows are gaps.
@@ -62,17 +65,19 @@ def psi_timeline(column: ColumnStatus, period: tuple[float, float], *, id: str) 
     when = _Period(*period, _LEFT)
     # On an axis up to the largest value, the noise of an unchanged column would look like mountains.
     top = max([_LEAST_PSI, *(point.psi for point in column.history if point.rows)])
-    parts = [when.axis(_SPARK_BASE, 4)]
+    parts = [when.axis(_SPARK_BASE, 4, say)]
     for run in _runs(column.history):
         points = [(when.x(_middle(point)), _height(point.psi, 0, top)) for point in run]
         # Few rows differ from any reference: without this, a quiet night would look like drift.
         expected = [(when.x(_middle(point)), _height(_expected(column, point), 0, top)) for point in run]
         parts += [_area(points, "spark-area"), _area(expected, "expected"), *_trace(points, "live")]
-    parts.append(text_at(_LEFT, 11, f"PSI, up to {figures.distance(top)}", class_="muted-text"))
+    most = say("PSI, up to {value}", value=figures.distance(top))
+    parts.append(text_at(_LEFT, 11, most, class_="muted-text"))
     if column.began_at is not None:
-        parts.append(_mark(when.x(column.began_at), f"began {figures.short_moment(column.began_at)}"))
-    title = f"PSI of {shortened(column.name, 80)} over time"
-    return picture(WIDTH, _SPARK_BASE + 20, title, _psi_description(column), id=id, body=joined(parts))
+        began = say("began {time}", time=figures.short_moment(column.began_at, say))
+        parts.append(_mark(when.x(column.began_at), began))
+    title = say("PSI of {name} over time", name=shortened(column.name, 80))
+    return picture(WIDTH, _SPARK_BASE + 20, title, _psi_description(column, say), id=id, body=joined(parts))
 
 
 def _expected(column: ColumnStatus, point: ColumnPoint) -> float:
@@ -84,12 +89,16 @@ def _area(points: Sequence[tuple[float, float]], class_: str) -> Markup:
     return path([(points[0][0], _SPARK_BASE), *points, (points[-1][0], _SPARK_BASE)], class_, closed=True)
 
 
-def _psi_description(column: ColumnStatus) -> str:
+def _psi_description(column: ColumnStatus, say: Say) -> str:
     values = [point.psi for point in column.history if point.rows]
     if not values:
-        return "No part of the period has rows."
-    ends = f"From {figures.distance(values[0])} at first to {figures.distance(values[-1])} at the end"
-    return f"{ends}; the highest is {figures.distance(max(values))}."
+        return say("No part of the period has rows.")
+    return say(
+        "From {first} at first to {last} at the end; the highest is {highest}.",
+        first=figures.distance(values[0]),
+        last=figures.distance(values[-1]),
+        highest=figures.distance(max(values)),
+    )
 
 
 def _height(value: float, low: float, high: float) -> float:
@@ -109,7 +118,9 @@ def _mark(x: float, label: str) -> Markup:
     )
 
 
-def metric_timeline(metric: MetricStatus, period: tuple[float, float], *, id: str) -> Markup:
+def metric_timeline(
+    metric: MetricStatus, period: tuple[float, float], *, id: str, say: Say = in_english
+) -> Markup:
     """Return a metric over the period with its band of 95 %, and the reference as a dashed line."""
     when = _Period(*period, _BAND_LEFT)
     points = [point for point in metric.history if point.rows]
@@ -121,7 +132,7 @@ def metric_timeline(metric: MetricStatus, period: tuple[float, float], *, id: st
     def y(value: float) -> float:
         return _BAND_BASE - (value - low) / (high - low) * (_BAND_BASE - _BAND_TOP)
 
-    parts = [when.axis(_BAND_BASE, 4)]
+    parts = [when.axis(_BAND_BASE, 4, say)]
     for value in axes.round_values(low, high, 4):
         parts.append(line(_BAND_LEFT, y(value), _RIGHT, y(value), "grid"))
         parts.append(text_at(_BAND_LEFT - 6, y(value) + 4, figures.share(value), anchor="end"))
@@ -137,19 +148,20 @@ def metric_timeline(metric: MetricStatus, period: tuple[float, float], *, id: st
         parts += _trace([(x, y(point.value)) for x, point in zip(xs, run, strict=True)], "live")
     if metric.reference is not None:
         parts.append(line(_BAND_LEFT, y(metric.reference), _RIGHT, y(metric.reference), "reference-line"))
-    title = f"{metric.kind.capitalize()} over time"
-    return picture(WIDTH, _BAND_BASE + 20, title, _metric_description(metric), id=id, body=joined(parts))
+    title = capitalised(say("{metric} over time", metric=say(metric.kind)))
+    return picture(WIDTH, _BAND_BASE + 20, title, _metric_description(metric, say), id=id, body=joined(parts))
 
 
-def _metric_description(metric: MetricStatus) -> str:
+def _metric_description(metric: MetricStatus, say: Say) -> str:
     points = [point for point in metric.history if point.rows]
     if not points:
-        return "No part of the period has rows."
-    reference = (
-        f" The reference has {figures.rate(metric.reference)}." if metric.reference is not None else ""
-    )
-    ends = f"From {figures.rate(points[0].value)} at first to {figures.rate(points[-1].value)} at the end."
-    return f"{ends}{reference}"
+        return say("No part of the period has rows.")
+    first, last = figures.rate(points[0].value), figures.rate(points[-1].value)
+    ends = say("From {first} at first to {last} at the end.", first=first, last=last)
+    if metric.reference is None:
+        return ends
+    reference = say("The reference has {value}.", value=figures.rate(metric.reference))
+    return f"{ends} {reference}"
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
@@ -160,11 +172,14 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
     return max(low - room, 0.0), min(high + room, 1.0 + room / 2)
 
 
-def slice_intervals(metrics: Sequence[MetricStatus], alarming: Collection[str], *, id: str) -> Markup:
+def slice_intervals(
+    metrics: Sequence[MetricStatus], alarming: Collection[str], *, id: str, say: Say = in_english
+) -> Markup:
     """Return the interval of each slice on one axis, with its reference as a tick; mark `alarming` slices."""
     values = [value for metric in metrics for value in (metric.lower, metric.upper)]
     values += [metric.reference for metric in metrics if metric.reference is not None]
     low, high = _range(values)
+    all_rows = say("all rows")
     right = WIDTH - _VALUES
 
     def x(value: float) -> float:
@@ -178,7 +193,7 @@ def slice_intervals(metrics: Sequence[MetricStatus], alarming: Collection[str], 
     for at, metric in enumerate(metrics):
         y = at * _ROW + _ROW / 2 + 2
         tone = " alarm" if metric.slice in alarming else ""
-        label = ("▲ " if metric.slice in alarming else "") + fitted(metric.slice or "all rows", 16)
+        label = ("▲ " if metric.slice in alarming else "") + fitted(metric.slice or all_rows, 16)
         parts += [
             text_at(_LABEL - 8, y + 4, label, anchor="end", class_=f"label{tone}"),
             line(x(metric.lower), y, x(metric.upper), y, f"whisker{tone}"),
@@ -187,11 +202,11 @@ def slice_intervals(metrics: Sequence[MetricStatus], alarming: Collection[str], 
         ]
         if metric.reference is not None:
             parts.append(rect(x(metric.reference) - 1.25, y - 7, 2.5, 14, "reference-tick"))
-    kind = metrics[0].kind
+    title = capitalised(say("{metric} by slice", metric=say(metrics[0].kind)))
     described = ", ".join(
-        f"{shortened(metric.slice or 'all rows', 80)} {figures.rate(metric.value)}" for metric in metrics
+        f"{shortened(metric.slice or all_rows, 80)} {figures.rate(metric.value)}" for metric in metrics
     )
-    return picture(WIDTH, base + 20, f"{kind.capitalize()} by slice", described, id=id, body=joined(parts))
+    return picture(WIDTH, base + 20, title, described, id=id, body=joined(parts))
 
 
 def _trace(points: Sequence[tuple[float, float]], class_: str) -> list[Markup]:

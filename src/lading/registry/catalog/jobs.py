@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Requeued,
         State,
         Submission,
+        Wanted,
     )
     from lading.registry.records import Removed
 
@@ -31,19 +32,17 @@ class JobCatalog(Protocol):
     def add(self, submissions: Sequence[Submission], *, most_waiting: int) -> list[JobRecord | None]:
         """Store jobs together; return each, or that which has its key, or None if its model has so many."""
 
-    def claim(
-        self, targets: Sequence[str], limit: int, *, token: str, replica: str, ttl_s: float
-    ) -> list[Claim]:
-        """Claim at most `limit` waiting jobs for one of `targets`, in their order."""
+    def exchange(
+        self, outcomes: Sequence[Outcome], requeued: Sequence[Requeued], wanted: Wanted | None
+    ) -> tuple[set[str], list[Claim]]:
+        """Store how claimed jobs ended, have others wait again, and claim new ones, in one transaction.
+
+        Reports of claims that have ended are ignored. Return the ids of the outcomes that were stored, and
+        the claims in the order of the queue.
+        """
 
     def renew(self, claims: Sequence[tuple[str, str]], ttl_s: float) -> set[str]:
         """Renew claims, which are ids and tokens; return the ids of those that still hold."""
-
-    def finish(self, outcomes: Sequence[Outcome]) -> set[str]:
-        """Store how jobs ended; return the ids of those whose claims still held."""
-
-    def requeue(self, jobs: Sequence[Requeued]) -> None:
-        """Have jobs wait again, if their claims still hold."""
 
     def recover(self, ttl_s: float, most_attempts: int) -> list[str]:
         """Have jobs wait again whose claims have ended; return the ids of those that failed instead.
@@ -66,11 +65,11 @@ class JobCatalog(Protocol):
     def depths(self) -> list[Depth]:
         """Return for each model with jobs that wait or run how many there are."""
 
-    def due_webhooks(self, limit: int, ttl_s: float) -> list[HookCall]:
-        """Take webhooks that are due; one whose result is not stored within `ttl_s` is due again."""
+    def exchange_webhooks(self, results: Sequence[HookResult], limit: int, ttl_s: float) -> list[HookCall]:
+        """Store what attempts to deliver webhooks came to, and take at most `limit` that are due.
 
-    def store_deliveries(self, results: Sequence[HookResult]) -> None:
-        """Store what attempts to deliver webhooks came to."""
+        One whose result is not stored within `ttl_s` is due again.
+        """
 
     def prune(self, older_than_s: float, *, dry_run: bool) -> list[Removed]:
         """Remove jobs that ended longer ago than that."""

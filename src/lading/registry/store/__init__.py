@@ -5,7 +5,7 @@ Holds the contract alone: each kind is a module, which ``registry.open`` imports
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ class Store(Protocol):
 
     def label(self, version: ModelVersion) -> None:
         """Name the version beside its blob, for people who look there without the catalog; or do nothing."""
+
+    def attach(self, version: ModelVersion, envelopes: Sequence[bytes]) -> None:
+        """Keep attestations beside the blob, for tools that look there without the catalog; or do nothing."""
 
     def open(self, digest: str) -> BinaryIO:
         """Open a blob for reading; its bytes need not be checked. Raises `BlobNotFound`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -59,6 +59,9 @@ class FolderStore:
 
     def label(self, version: ModelVersion) -> None:
         """Do nothing: the catalog has it."""
+
+    def attach(self, version: ModelVersion, envelopes: Sequence[bytes]) -> None:
+        """Do nothing: the catalog has them."""
 
     def open(self, digest: str) -> BinaryIO:
         """Open a blob for reading. Raises `BlobNotFound`."""

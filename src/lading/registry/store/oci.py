@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -19,6 +19,7 @@ import msgspec
 from lading.clock import iso_time, unix_time
 from lading.errors import BlobNotFound, RegistryUnavailable
 from lading.oci import MANIFEST, Document, Repository, digest_of
+from lading.oci.referrers import attach, attestation, detach
 from lading.registry.not_found import blob_not_found
 from lading.registry.records import Removed, StoredBlob
 
@@ -76,6 +77,12 @@ class OciStore:
         new = _artifact(version.blob, version.size_bytes, stored, len(config), labels)
         self._replace(old, new)
 
+    def attach(self, version: ModelVersion, envelopes: Sequence[bytes]) -> None:
+        """Attach attestations to the version's artifact: for cosign, and as referrers."""
+        artifact = self._artifact(version.blob)
+        if artifact is not None and envelopes:
+            attach(self._repository, artifact.document, "att", [*map(attestation, envelopes)])
+
     def open(self, digest: str) -> BinaryIO:
         """Open a blob for reading; its digest is checked at its end. Raises `BlobNotFound`."""
         return self._repository.open_blob(digest)
@@ -89,6 +96,7 @@ class OciStore:
         artifact = self._artifact(digest)
         if artifact is not None:
             self._repository.delete_manifest(artifact.document.digest)
+            detach(self._repository, artifact.document.digest)
         return self._repository.delete_blob(digest) or artifact is not None
 
     def blobs(self) -> Iterator[StoredBlob]:
@@ -143,6 +151,7 @@ class OciStore:
             # A registry that deletes nothing keeps it, untagged, until it collects its garbage.
             with contextlib.suppress(RegistryUnavailable):
                 self._repository.delete_manifest(old.document.digest)
+            detach(self._repository, old.document.digest)
 
 
 class _Artifact(msgspec.Struct, frozen=True):

@@ -30,6 +30,7 @@ from lading.server.inference.request_memory import RequestMemory
 from lading.server.inference.run import ShowRun
 from lading.server.inference.surprise import Surprise
 from lading.server.inference.traffic import Headers, Traffic
+from lading.server.inference.trust import TrustFacts
 from lading.server.inference.version import RunMarks, ServedVersion, State, not_ready
 from lading.server.inference.version_table import ANSWERING, VersionTable
 from lading.signature import Array
@@ -100,6 +101,8 @@ class DataPlane:
         self.judges = False
         # Those that the follower last read, for people to see; None without one.
         self.releases: tuple[Release, ...] | None = None
+        # What is known of the trust policy; None for a server without one.
+        self.trust: TrustFacts | None = None
         self._batch = batch or BatchLimits()
         self._batchers: dict[ServedVersion, Batcher] = {}
         self.worker = 0

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import ipaddress
 import re
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -69,7 +70,8 @@ class HookRules:
             raise UsageError(where, expected="a host that is allowed", found=f"`{host[:200]}`", hint=hint)
         if parts.scheme not in schemes:
             raise UsageError(where, expected=" or ".join(schemes), found=f"`{parts.scheme}`")
-        if not self._names and _is_address(host) and not is_public(host):
+        address = _spelled_out(host)
+        if not self._names and address is not None and not is_public(address):
             hint = "`--job-webhook-hosts` allows a private one"
             raise UsageError(where, expected="a public address", found=f"`{host}`", hint=hint)
 
@@ -98,9 +100,10 @@ def read_secrets(file: str) -> Sequence[bytes]:
     expected = f"lines of `{_SECRET_PREFIX}` and at least {_LEAST_SECRET_BYTES} bytes in base64"
     try:
         lines = Path(file).expanduser().read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise InvalidSetting(where, expected=expected, found=f"`{file}`: {reason}") from None
+    except OSError as error:
+        raise InvalidSetting(where, expected=expected, found=f"`{file}`: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidSetting(where, expected=expected, found=f"`{file}`, which is not UTF-8") from None
     secrets = []
     for number, line in enumerate(lines, 1):
         try:
@@ -129,6 +132,18 @@ def is_public(address: str) -> bool:
         if parsed.sixtofour is not None or parsed.teredo is not None or parsed in _NAT64:
             return False
     return parsed.is_global and not parsed.is_multicast
+
+
+def _spelled_out(host: str) -> str | None:
+    """Return the address that a host is, as resolvers read it, or None for a name."""
+    host = host.removesuffix(".")
+    if _is_address(host.partition("%")[0]):
+        return host
+    try:
+        # Also `127.1`, `0x7f.1` and `2130706433`, which a resolver takes for addresses.
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        return None
 
 
 def _is_address(host: str) -> bool:

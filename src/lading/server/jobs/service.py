@@ -17,7 +17,7 @@ from lading.server.jobs.hook_rules import HookRules
 from lading.server.jobs.inner import InnerRequests
 from lading.server.jobs.intake import Intake
 from lading.server.jobs.webhooks import Webhooks
-from lading.server.jobs.worker import JobWorker
+from lading.server.jobs.worker import Home, JobWorker
 from lading.server.metrics.jobs import JobCounts
 from lading.settings import ServeSettings
 
@@ -49,12 +49,15 @@ class JobService:
         """
         counts = JobCounts(app.metrics.store)
         inner = InnerRequests(app)
-        self._worker = worker = JobWorker(
-            self.registry, inner, app.plane, self.settings, replica, counts, is_leader
-        )
-        parts: list[JobWorker | Webhooks] = [worker]
-        if self.rules.signs:
-            parts.append(Webhooks(self.registry, self.rules, counts))
+        webhooks = [Webhooks(self.registry, self.rules, counts)] if self.rules.signs else []
+
+        def webhook_due() -> None:
+            for part in webhooks:
+                part.wake()
+
+        home = Home(replica, is_leader, webhook_due)
+        self._worker = JobWorker(self.registry, inner, app.plane, self.settings, counts, home)
+        parts: list[JobWorker | Webhooks] = [self._worker, *webhooks]
         # Daemons: one that waits for a catalog that is unreachable does not keep the process alive.
         threads = [threading.Thread(target=part.run, name="jobs", daemon=True) for part in parts]
         for thread in threads:

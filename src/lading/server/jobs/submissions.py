@@ -76,7 +76,7 @@ def _priority(headers: Mapping[str, str]) -> int:
     least, most = PRIORITIES
     if not _NUMBER.fullmatch(text) or not least <= int(text) <= most:
         expected = f"a whole number from {least} to {most}"
-        raise UsageError(f"`{PRIORITY}`", expected=expected, found=f"`{text}`")
+        raise UsageError(f"`{PRIORITY}`", expected=expected, found=f"`{text[:64]}`")
     return int(text)
 
 

@@ -11,8 +11,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -35,6 +35,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 3600.0
 POLL_S = 1.0
 
 _AT_ONCE = 16
+_GATHER_S, _LONGEST_GATHER_S = 0.005, 0.25
+"""How long what comes back is gathered for one transaction: twice as long as the last one took."""
 _REQUEST_S = 10.0
 _TAKEN_S = 15.0
 """After so long without a record of its attempt, a webhook is due again: longer than an attempt can take."""
@@ -44,7 +46,11 @@ _LONGEST_TEXT = 300
 
 
 class Webhooks:
-    """Delivers the webhooks that are due, in the thread that calls `run`."""
+    """Delivers the webhooks that are due, in the thread that calls `run`.
+
+    Each transaction stores what has come back and takes as many as there are free senders: one receiver that
+    does not answer holds up one sender, and not those who are asked beside it.
+    """
 
     def __init__(
         self,
@@ -60,45 +66,99 @@ class Webhooks:
         self._clock = clock
         # No proxy of the environment: whether an address may be asked is only known where it is connected to.
         self._client = bounded_http.open_client(may_connect=rules.may_connect, trust_env=False)
-        self._stopped = threading.Event()
+        self._changed = threading.Condition()
+        self._under_way = 0
+        self._results: list[HookResult] = []
+        self._failure = ""
+        self._gather_s = _GATHER_S
+        self._is_woken = False
+        self._stops = False
+
+    def wake(self) -> None:
+        """Look for webhooks now: a job with one has ended here."""
+        with self._changed:
+            self._is_woken = True
+            self._changed.notify()
 
     def stop(self) -> None:
         """Have `run` end after what is under way."""
-        self._stopped.set()
+        with self._changed:
+            self._stops = True
+            self._changed.notify()
 
     def run(self) -> None:
         """Deliver until `stop` is called; a catalog that is unreachable is waited for."""
-        failure = ""
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="job webhooks") as pool:
-            while not self._stopped.is_set():
-                try:
-                    more = self._turn(pool)
-                except RegistryUnavailable:
-                    more = False  # The worker of the jobs says so in the log.
-                except Exception as error:
-                    more = False
-                    # The edge of a thread. The same failure is logged once.
-                    if failure != (failure := f"{type(error).__name__}: {error}"):
-                        log.exception("webhooks of jobs: a turn failed, trying again")
-                if not more:
-                    self._stopped.wait(POLL_S)
+            while not self._stops:
+                self._turn(pool)
+                with self._changed:
+                    self._changed.wait_for(self._has_news, POLL_S)
+                    # What comes back together is stored together: each transaction is written to a disk.
+                    self._changed.wait_for(self._are_all_back, self._gather_s)
+                    self._is_woken = False
+        # Where this fails, another server sends those messages once more.
+        with suppress(RegistryUnavailable):
+            self._exchange(0)
         self._client.close()
 
-    def _turn(self, pool: ThreadPoolExecutor) -> bool:
-        calls = self._jobs.due_webhooks(_AT_ONCE, _TAKEN_S)
-        if not calls:
-            return False
-        # All at the same time: a receiver that does not answer holds the others up by its timeout at most.
-        results = list(pool.map(self._deliver, calls))
-        self._jobs.store_deliveries(results)
+    def _has_news(self) -> bool:
+        # While the catalog is unreachable, what has come back is no news.
+        return self._stops or self._is_woken or (bool(self._results) and not self._failure)
+
+    def _are_all_back(self) -> bool:
+        return self._stops or len(self._results) == self._under_way
+
+    def _turn(self, pool: ThreadPoolExecutor) -> None:
+        """Store what has come back, and send as many as there are free senders."""
+        failure, self._failure = self._failure, ""
+        try:
+            for call in self._exchange(_AT_ONCE - self._under_way + len(self._results)):
+                pool.submit(self._send, call)
+        except RegistryUnavailable:
+            self._failure = "unreachable"  # The worker of the jobs says so in the log.
+        except Exception as error:
+            # The edge of a thread. The same failure is logged once.
+            self._failure = f"{type(error).__name__}: {error}"
+            if self._failure != failure:
+                log.exception("webhooks of jobs: a turn failed, trying again")
+
+    def _exchange(self, free: int) -> list[HookCall]:
+        """Store the results that have come, and take at most `free` webhooks that are due."""
+        with self._changed:
+            results = list(self._results)
+        began = time.monotonic()
+        calls = self._jobs.exchange_webhooks(results, free, _TAKEN_S)
+        self._gather_s = min(max(2 * (time.monotonic() - began), _GATHER_S), _LONGEST_GATHER_S)
+        with self._changed:
+            # Only now: of a transaction that fails, the results are stored by the next.
+            del self._results[: len(results)]
+            self._under_way += len(calls) - len(results)
         for result in results:
-            outcome = (
-                "delivered" if result.delivered else "failed" if result.again_s is not None else "given_up"
-            )
-            self._counts.count_webhook(outcome)
-            if outcome == "given_up":
-                log.warning("the webhook of job %s is given up: %s", result.id, result.text)
-        return len(calls) == _AT_ONCE
+            self._count(result)
+        return calls
+
+    def _count(self, result: HookResult) -> None:
+        if result.delivered:
+            self._counts.count_webhook("delivered")
+        elif result.again_s is not None:
+            self._counts.count_webhook("failed")
+        else:
+            self._counts.count_webhook("given_up")
+            log.warning("the webhook of job %s is given up: %s", result.id, result.text)
+
+    def _send(self, call: HookCall) -> None:
+        result: HookResult | None = None
+        try:
+            result = self._deliver(call)
+        except Exception:
+            # The edge of a thread. A sender that ends without a result would not be free again.
+            log.exception("the webhook of job %s: an attempt failed", call.job.id)
+        with self._changed:
+            if result is not None:
+                self._results.append(result)
+            else:
+                self._under_way -= 1  # It is due again after `_TAKEN_S`.
+            self._changed.notify()
 
     def _deliver(self, call: HookCall) -> HookResult:
         """Send one message, and return the outcome."""
@@ -163,8 +223,3 @@ def message_of(job: JobRecord) -> dict[str, Any]:
             "result": f"/jobs/{job.id}/result",
         },
     }
-
-
-def host_of(url: str) -> str:
-    """Return the host of a webhook, for people to see: the rest of its URL may be a secret."""
-    return urlsplit(url).hostname or ""

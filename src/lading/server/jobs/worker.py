@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from lading.access import INNER
 from lading.clock import back_off_s
 from lading.errors import (
     DeadlineExceeded,
@@ -31,7 +32,7 @@ from lading.errors import (
     RegistryUnavailable,
     ServerBusy,
 )
-from lading.jobs import Answer, AnsweredBy, Claim, Outcome, Requeued
+from lading.jobs import Answer, AnsweredBy, Claim, Outcome, Requeued, Wanted
 from lading.logs import fields
 from lading.registry import Registry
 from lading.server.http.messages import Request, Response
@@ -52,7 +53,8 @@ _LATE_PAUSE_S = 0.25
 """How long a late loop is left alone between jobs; no longer, because others may make it late."""
 _TRICKLE_S = 1.0
 """How often a server whose clients take all places still takes a job, so that none waits without end."""
-_GATHER_S = 0.005
+_GATHER_S, _LONGEST_GATHER_S = 0.005, 0.1
+"""How long what ends is gathered for one transaction: as long as the last one took, within these bounds."""
 _DEPTHS_S = 5.0
 _PRUNE_S = 600.0
 _FIRST_AGAIN_S, _LONGEST_AGAIN_S = 1.0, 60.0
@@ -73,12 +75,21 @@ class _Running:
     response: Response | None = None
 
 
-class JobWorker:
-    """Claims, runs and reports jobs for one process, in the thread that calls `run`.
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The server that a worker is part of, by the name ``replica``.
 
     ``is_leader`` returns whether this process speaks for its server: that one shows how many jobs wait, and
-    removes old ones.
+    removes old ones. ``webhook_due`` is called when a job with a webhook has ended here.
     """
+
+    replica: str
+    is_leader: Callable[[], bool]
+    webhook_due: Callable[[], object]
+
+
+class JobWorker:
+    """Claims, runs and reports jobs for one process, in the thread that calls `run`."""
 
     def __init__(
         self,
@@ -86,24 +97,23 @@ class JobWorker:
         inner: InnerRequests,
         plane: DataPlane,
         settings: ServeSettings,
-        replica: str,
         counts: JobCounts,
-        is_leader: Callable[[], bool],
+        home: Home,
     ) -> None:
         self._jobs = registry.jobs
         self._inner = inner
         self._plane = plane
         self._settings = settings
-        self._replica = replica
         self._counts = counts
-        self._is_leader = is_leader
+        self._home = home
         # A claim is known by its token: a number alone would be that of another process.
-        self._holder = f"{replica}-{secrets.token_hex(6)}"
+        self._holder = f"{home.replica}-{secrets.token_hex(6)}"
         self._numbers = itertools.count(1)
         self._changed = threading.Condition()
         self._running: dict[str, _Running] = {}
         self._is_woken = False
         self._stops = False
+        self._gather_s = _GATHER_S
         self._claimed_at = self._renewed_at = self._recovered_at = 0.0
         self._counted_at = self._pruned_at = -_DEPTHS_S
         self._outage = ""
@@ -136,10 +146,10 @@ class JobWorker:
             with self._changed:
                 self._changed.wait_for(self._has_news, POLL_S)
                 # What ends together is stored together: each transaction is written to a disk.
-                self._changed.wait_for(self._have_all_ended, _GATHER_S)
+                self._changed.wait_for(self._have_all_ended, self._gather_s)
                 self._is_woken = False
         try:
-            self._store()
+            self._exchange(time.monotonic())
             self._requeue_the_rest()
         except RegistryUnavailable as error:
             # Their leases end by themselves.
@@ -155,9 +165,9 @@ class JobWorker:
 
     def _turn(self) -> None:
         """Store what has ended, and claim as many jobs as there is room for."""
-        # First what has ended: it frees places, and its clients wait.
-        self._store()
         now = time.monotonic()
+        # First what has ended: it frees places, and its clients wait.
+        self._exchange(now)
         # Three times within a lease: one renewal may fail, and one may be late.
         if self._running and now - self._renewed_at > self._settings.job_lease_s / 3:
             self._renew()
@@ -168,20 +178,20 @@ class JobWorker:
         if now - self._counted_at > _DEPTHS_S:
             self._look_after(now)
             self._counted_at = now
-        self._claim(now)
 
-    def _claim(self, now: float) -> None:
-        free = self._free_places(now)
-        if not free or not self._inner.is_attached:
-            return
-        token = f"{self._holder}-{next(self._numbers)}"
-        claims = self._jobs.claim(
-            targets_of(self._plane),
-            free,
-            token=token,
-            replica=self._replica,
-            ttl_s=self._settings.job_lease_s,
-        )
+    def _exchange(self, now: float) -> None:
+        """Store how jobs ended and claim others, in one transaction: a disk makes some hundred a second."""
+        with self._changed:
+            ended = [job for job in self._running.values() if job.response is not None]
+        reports = [self._report(job) for job in ended]
+        outcomes = [report for report in reports if isinstance(report, Outcome)]
+        requeued = [report for report in reports if isinstance(report, Requeued)]
+        wanted, began = self._wanted(now, len(ended)), time.monotonic()
+        # If the catalog does not answer, all of them are reported again: a result is still stored once.
+        written, claims = self._jobs.exchange(outcomes, requeued, wanted)
+        self._gather_s = min(max(time.monotonic() - began, _GATHER_S), _LONGEST_GATHER_S)
+        # Only now they are not under way any more.
+        self._forget(ended, outcomes, written)
         if not claims:
             return
         if not self._running:
@@ -192,25 +202,50 @@ class JobWorker:
         for claim in claims:
             self._ask(claim)
 
-    def _free_places(self, now: float) -> int:
+    def _wanted(self, now: float, ended: int) -> Wanted | None:
+        free = self._free_places(now, ended)
+        if self._stops or not free or not self._inner.is_attached:
+            return None
+        return Wanted(
+            targets=tuple(targets_of(self._plane)),
+            limit=free,
+            token=f"{self._holder}-{next(self._numbers)}",
+            replica=self._home.replica,
+            ttl_s=self._settings.job_lease_s,
+        )
+
+    def _forget(self, ended: list[_Running], outcomes: list[Outcome], written: set[str]) -> None:
+        with self._changed:
+            for job in ended:
+                self._running.pop(job.claim.id, None)
+        by_id = {job.claim.id: job.claim for job in ended}
+        for outcome in outcomes:
+            claim = by_id[outcome.id]
+            self._counts.count_ended(claim.name, outcome.state if outcome.id in written else "lost")
+            if outcome.state == "failed" and outcome.id in written:
+                _log(claim, "job %s failed: %s", claim.id, outcome.reason)
+        if any(by_id[job_id].has_webhook for job_id in written):
+            self._home.webhook_due()
+
+    def _free_places(self, now: float, ended: int) -> int:
         """Return how many jobs may begin: few beside clients whose requests are under way."""
-        most = self._settings.job_concurrency
-        free = most - len(self._running)
+        most, running = self._settings.job_concurrency, len(self._running) - ended
         # A run that is known to be short stays in the event loop and is not seen here: `lag_s` shows those.
         in_flight = sum(served.in_flight for versions in self._plane.models.values() for served in versions)
-        of_clients = in_flight - len(self._running)
+        of_clients = in_flight - running
         since_s = now - self._claimed_at
         if of_clients >= most:
-            return 1 if not self._running and since_s > _TRICKLE_S else 0
+            return 1 if not running and since_s > _TRICKLE_S else 0
         if self._inner.lag_s > _LAG_S and since_s < _LATE_PAUSE_S:
             return 0
-        return max(0, free)
+        return max(0, most - running)
 
     def _ask(self, claim: Claim) -> None:
         headers = {name.encode("latin-1"): value.encode("latin-1") for name, value in claim.headers.items()}
         # The id of the job is that of its request: in the answer, the logs, the traces and for feedback.
         headers[b"x-request-id"] = claim.id.encode()
         request = Request("POST", claim.path, claim.body, headers)
+        request.caller = INNER  # Who submitted it was authorised then.
         # Before it is asked: the answer may come at once, in the thread of the loop.
         with self._changed:
             self._running[claim.id] = _Running(claim, request)
@@ -224,27 +259,6 @@ class JobWorker:
             if running is not None and running.request is request:
                 running.response = response
                 self._changed.notify()
-
-    def _store(self) -> None:
-        """Store how jobs ended; only then they are not under way any more."""
-        with self._changed:
-            ended = [job for job in self._running.values() if job.response is not None]
-        if not ended:
-            return
-        reports = [self._report(job) for job in ended]
-        outcomes = [report for report in reports if isinstance(report, Outcome)]
-        # If the catalog does not answer, all of them are reported again: a result is still stored once.
-        written = self._jobs.finish(outcomes)
-        self._jobs.requeue([report for report in reports if isinstance(report, Requeued)])
-        with self._changed:
-            for job in ended:
-                self._running.pop(job.claim.id, None)
-        by_id = {job.claim.id: job.claim for job in ended}
-        for outcome in outcomes:
-            claim = by_id[outcome.id]
-            self._counts.count_ended(claim.name, outcome.state if outcome.id in written else "lost")
-            if outcome.state == "failed" and outcome.id in written:
-                _log(claim, "job %s failed: %s", claim.id, outcome.reason)
 
     def _report(self, job: _Running) -> Outcome | Requeued:
         claim, request, response = job.claim, job.request, job.response
@@ -288,7 +302,7 @@ class JobWorker:
 
     def _look_after(self, now: float) -> None:
         """Show how many jobs wait, and remove old ones, for all workers of this server."""
-        is_leader = self._is_leader()
+        is_leader = self._home.is_leader()
         self._counts.publish(self._jobs.depths() if is_leader else None)
         if is_leader and now - self._pruned_at > _PRUNE_S:
             self._pruned_at = now

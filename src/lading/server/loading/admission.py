@@ -41,6 +41,11 @@ class CatalogBook:
         with closing(open_catalog(self._url)) as catalog:
             return catalog.versions.evidence(digest, history=False)
 
+    def attested(self, digest: str) -> list[str]:
+        """Return what was signed about a bundle."""
+        with closing(open_catalog(self._url)) as catalog:
+            return [row.body for row in catalog.attachments.of(digest, "attestation")]
+
     def record(self, evidence: Evidence) -> None:
         """Store evidence."""
         with closing(open_catalog(self._url)) as catalog:
@@ -68,10 +73,22 @@ def with_admission_each(
     """
     # The URL always has a value: that of the default registry, if nobody has chosen one.
     is_chosen = url is not None and (registry_is_set() or url != registry_url())
+    book = CatalogBook(url)
     return [
-        with_admission(version, CatalogBook(url)) if is_chosen or isinstance(ref, Ref) else version
+        with_admission(_attested_there(version, book) if isinstance(ref, Path) else version, book)
+        if is_chosen or isinstance(ref, Ref)
+        else version
         for ref, version in zip(refs, wanted, strict=True)
     ]
+
+
+def _attested_there(wanted: Wanted, book: CatalogBook) -> Wanted:
+    """Return a bundle of a folder with what was attested beside it, and in the catalog of its registry."""
+
+    def attested() -> list[str]:
+        return [*wanted.attested(), *book.attested(wanted.digest)]
+
+    return replace(wanted, attested=attested)
 
 
 def check_evidence(wanted: Wanted, evidence_of: EvidenceOf) -> None:

@@ -233,6 +233,7 @@ class Follower:
             version.digest,
             lambda: self._registry.fetch(version),
             version.tags,
+            attested=lambda: self._registry.admission.attested(version.digest),
         )
         return with_admission(wanted, self._registry)
 

@@ -15,8 +15,9 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
+from lading.bundle import Manifest
 from lading.clock import back_off_s
-from lading.errors import LadingError, RunFailed, UnavailableError
+from lading.errors import AttachmentTooLarge, LadingError, RunFailed, TrustError, UnavailableError
 from lading.runtime.host.descriptors import is_exhausted
 from lading.runtime.python.host import DEFAULT_HOST, PythonHost
 from lading.server.inference.dataplane import DataPlane
@@ -26,11 +27,15 @@ from lading.server.loading.crashes import Crash, record
 from lading.server.loading.loader import prepare
 from lading.server.loading.policy import Key, Load, Policy, Step, Unload, Wanted, held_versions, load_first
 from lading.server.loading.proving import Prover
+from lading.server.loading.trust import LoadGate
 
 log = logging.getLogger("lading.server")
 
 _UNLOAD_WAIT_S = 0.2
 """How long one step waits for requests in flight; a version that is wanted meanwhile waits no longer."""
+
+_REFUSALS = (AttachmentTooLarge, TrustError)
+"""What keeps a version out until somebody has stated more, or the policy is another one."""
 
 RETRY_STEP_S = 1.0
 """The pause after a step that failed unexpectedly."""
@@ -40,8 +45,8 @@ class Manager:
     """Carries out the steps of `policy` in a thread, and publishes the present versions to the data plane.
 
     `weights_folder` is where workers share weights; a version is loaded within `opening`, and first by
-    `prover` in a process of its own; `python` says how models in Python run. ``settled`` is set
-    once there was nothing left to do: every wanted version is ready or has failed.
+    `prover` in a process of its own; `python` says how models in Python run, and `gate` what is let in.
+    ``settled`` is set once there was nothing left to do: every wanted version is ready or has failed.
 
     ``_changed`` is held to change the present versions, the state of one, or what is published.
     Loading and unloading take long and are done without it.
@@ -58,6 +63,7 @@ class Manager:
         opening: Callable[[], AbstractContextManager[object]] = nullcontext,
         prover: Prover | None = None,
         python: PythonHost = DEFAULT_HOST,
+        gate: LoadGate | None = None,
     ) -> None:
         self._plane = plane
         self._threads = threads
@@ -67,6 +73,7 @@ class Manager:
         self._opening = opening
         self._prover = prover
         self._python = python
+        self._gate = gate
         self._crashes: dict[str, Crash] = {}  # by digest
         self._wanted: tuple[Wanted, ...] = ()
         self._traffic: Mapping[str, Traffic] = {}
@@ -103,6 +110,27 @@ class Manager:
             concerned = [wanted for wanted in self._wanted if wanted.digest == crash.digest]
         for wanted in concerned:
             _record(crash, wanted)
+
+    def answering(self) -> list[tuple[Wanted, Manifest]]:
+        """List the wanted versions that are ready, each with the manifest of its bundle."""
+        with self._changed:
+            held = held_versions(self._present)
+            ready = [(wanted, held[wanted.key]) for wanted in self._wanted if wanted.key in held]
+            return [(wanted, served.manifest) for wanted, served in ready if served.state is State.READY]
+
+    def reconsider(self, deserves: Callable[[Wanted], bool]) -> None:
+        """Try versions again that the trust policy has refused, those of which `deserves` says so."""
+        with self._changed:
+            held = held_versions(self._present)
+            refused = [
+                (wanted, held[wanted.key])
+                for wanted in self._wanted
+                if wanted.key in held and isinstance(held[wanted.key].failure, _REFUSALS)
+            ]
+        # Outside: it may ask the catalog.
+        for wanted, served in refused:
+            if deserves(wanted):
+                self._forget(served)
 
     def start(self) -> None:
         """Begin to converge."""
@@ -186,9 +214,11 @@ class Manager:
             if self._prover is not None:
                 prove = partial(self._prover.prove, label=served.label, book=wanted.book)
             with self._opening():
-                rows = prepare(
-                    served, wanted.open(), self._threads, self._weights_folder, prove, self._python
-                )
+                bundle = wanted.open()
+                if self._gate is not None:
+                    # Before anything of it runs.
+                    self._gate.check(wanted, bundle)
+                rows = prepare(served, bundle, self._threads, self._weights_folder, prove, self._python)
         except UnavailableError as error:
             self._retry_later(served, error)
             return

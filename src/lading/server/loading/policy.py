@@ -34,7 +34,8 @@ class EvidenceBook(Protocol):
 class Wanted:
     """A version that should be ready: what it is, and how its bundle is opened (and checked).
 
-    ``book`` is where evidence about it is kept, if it comes from a registry.
+    ``book`` is where evidence about it is kept, if it comes from a registry; ``attested`` returns what was
+    signed about it.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Wanted:
     open: Callable[[], Bundle]
     tags: tuple[str, ...] = ()
     book: EvidenceBook | None = None
+    attested: Callable[[], list[str]] = list
 
     @property
     def key(self) -> Key:

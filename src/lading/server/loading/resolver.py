@@ -20,6 +20,7 @@ from lading.clock import back_off_s
 from lading.errors import CatalogTooNew, LadingError, RegistryUnavailable
 from lading.ref import Ref
 from lading.registry import ModelVersion, Registry
+from lading.registry.beside import read_beside
 from lading.registry.urls import is_database
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.readiness import CATALOG_UNREACHABLE
@@ -174,13 +175,23 @@ class Resolver:
     def _wanted_of(self, ref: Ref | Path, target: _Target) -> Wanted:
         if isinstance(target, BundleDirectory):
             assert isinstance(ref, Path)
-            return Wanted(target.name, 0, target.digest, lambda: Bundle.open(ref, digest=target.digest))
+            return Wanted(
+                target.name,
+                0,
+                target.digest,
+                lambda: Bundle.open(ref, digest=target.digest),
+                attested=lambda: read_beside(ref),
+            )
 
         def fetch() -> Bundle:
             with self._open() as registry:
                 return registry.fetch(target)
 
-        return Wanted(target.name, target.version, target.digest, fetch, target.tags)
+        def attested() -> list[str]:
+            with self._open() as registry:
+                return registry.admission.attested(target.digest)
+
+        return Wanted(target.name, target.version, target.digest, fetch, target.tags, attested=attested)
 
     def _open(self) -> Registry:
         return Registry.open(self._url, at_once=False)

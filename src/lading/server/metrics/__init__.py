@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from lading.errors import TrustError
 from lading.release import Release
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.version import ServedVersion, State
@@ -172,6 +173,8 @@ class Summary:
     following: Following | None = None
     driver: DriverStatus | None = None
     replays: tuple[ReplayStatus, ...] = ()
+    trust_policy: str = ""
+    trust_refused: dict[tuple[str, str], bool] = field(default_factory=dict)
     grpc_ended: dict[str, int] = field(default_factory=dict)
     spans: dict[str, int] = field(default_factory=dict)
     model_processes: tuple[ModelProcesses, ...] = ()
@@ -287,6 +290,8 @@ class Metrics:
             following=self._following(),
             driver=next(filter(None, map(_driver, workers)), None),
             replays=tuple(self._replays()),
+            trust_policy=self._plane.trust.digest if self._plane.trust is not None else "",
+            trust_refused=self._trust_refused(),
             grpc_ended={name[1]: int(counts[0]) for name, counts in sums.items() if name[0] == _GRPC_ENDED},
             spans={name[1]: int(counts[0]) for name, counts in sums.items() if name[0] == _SPANS},
             model_processes=tuple(model_processes(workers, sums)),
@@ -327,6 +332,18 @@ class Metrics:
             if model not in self._verdicts:
                 self._verdicts[model] = self._store.counters((_VERDICT, model), 1)
             self._verdicts[model][0] = VERDICTS.index(action) + 1.0
+
+    def _trust_refused(self) -> dict[tuple[str, str], bool]:
+        """Return which versions the policy does not let in, and whether they answer all the same."""
+        if self._plane.trust is None:
+            return {}
+        refused = {
+            (version.name, str(version.version)): False
+            for versions in self._plane.models.values()
+            for version in versions
+            if isinstance(version.failure, TrustError)
+        }
+        return refused | {(name, str(number)): True for name, number in self._plane.trust.objections}
 
     def _following(self) -> Following | None:
         readiness = self._plane.readiness

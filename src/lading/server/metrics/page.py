@@ -22,6 +22,7 @@ from lading.server.metrics.jobs import job_families
 from lading.server.metrics.monitoring import monitor_families
 from lading.server.metrics.process import process_families
 from lading.server.metrics.releases import release_families, replay_families
+from lading.server.metrics.trust import trust_families
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -87,6 +88,7 @@ def lading_families(summary: Summary) -> Iterator[Metric]:
     yield _spans(summary)
     yield from release_families(summary)
     yield from replay_families(summary)
+    yield from trust_families(summary)
     yield from process_families(summary)
 
 

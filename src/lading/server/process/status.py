@@ -10,11 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from lading.clock import iso_time
 from lading.ref import Ref
 from lading.replica import UNKNOWN, Pattern, ReplicaModel
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.version import ServedVersion, State
+from lading.server.loading.trust import LoadGate
 from lading.server.metrics import Metrics, Summary, VersionStatus
 from lading.server.observe.columns import ColumnWindows
 from lading.settings import ServeSettings, bundles_folder
@@ -38,13 +41,22 @@ class ServerInfo:
 
 
 class Status:
-    """The server that a background task runs beside; ``columns`` counts its live rows, if it does."""
+    """The server that a background task runs beside.
+
+    ``columns`` counts its live rows, if it does; ``gate`` has its trust policy, if there is one.
+    """
 
     def __init__(
-        self, info: ServerInfo, plane: DataPlane, metrics: Metrics, columns: ColumnWindows | None = None
+        self,
+        info: ServerInfo,
+        plane: DataPlane,
+        metrics: Metrics,
+        columns: ColumnWindows | None = None,
+        gate: LoadGate | None = None,
     ) -> None:
         self.info = info
         self.columns = columns
+        self.gate = gate
         self._plane = plane
         self._metrics = metrics
 
@@ -82,10 +94,12 @@ class Status:
         }
         everywhere = {(now.model, now.version, now.digest): now for now in summary.versions}
         requests = _requests(summary)
-        return tuple(
+        models = tuple(
             _model(key, here.get(key), everywhere.get(key), requests.get(key[:2], 0))
             for key in sorted({**here, **everywhere}, key=lambda key: (key[0], int(key[1]), key[2]))
         )
+        objections = self._plane.trust.objections if self._plane.trust is not None else {}
+        return tuple(_with_objection(model, objections) for model in models) if objections else models
 
 
 def pattern_of(refs: Sequence[Ref | Path], bundles: Path | None = None) -> Pattern:
@@ -136,6 +150,12 @@ def _model(
         requests=requests,
         last_request_at=iso_time(last_request_at) if last_request_at else None,
     )
+
+
+def _with_objection(model: ReplicaModel, objections: Mapping[tuple[str, int], str]) -> ReplicaModel:
+    """Return a model with why the policy would not let it in now, if nothing else is to be said of it."""
+    objection = objections.get((model.name, model.version))
+    return msgspec.structs.replace(model, reason=objection) if objection and not model.reason else model
 
 
 def _state(version: ServedVersion | None, now: VersionStatus | None) -> tuple[str, str]:

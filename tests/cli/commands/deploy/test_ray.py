@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import pytest
 import yaml
 
 from lading.cli import main
+from lading.deploy.ray_config import NODE_ENVIRONMENT
 from lading.registry import Registry
 from support.bundles import linear_bundle
 
@@ -54,6 +56,16 @@ def test_a_password_is_not_written_down(monkeypatch, capsys):
     assert "secret" not in output.out
     assert arguments_of(output.out)["registry"] == ""
     assert "every node needs LADING_REGISTRY" in output.err
+
+
+def test_the_variables_of_nodes_are_lines_that_a_shell_takes(capfd):
+    assert main(["deploy", "ray", "--node-env"]) == 0
+    lines = capfd.readouterr().out
+    script = 'printf "%s" "$RAY_SERVE_HAPROXY_RETRY_ON"'
+    taken = subprocess.run(["sh", "-c", f"{lines}{script}"], capture_output=True, text=True, check=True)
+    assert taken.stdout == NODE_ENVIRONMENT["RAY_SERVE_HAPROXY_RETRY_ON"]
+    assert main(["deploy", "ray", "--node-env", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == NODE_ENVIRONMENT
 
 
 def test_running_it_needs_the_extra(pushed, monkeypatch, capsys):

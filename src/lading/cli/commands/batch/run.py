@@ -24,8 +24,9 @@ from lading.cli.ui.parameters import (
     complete_files,
     current_actor,
     json_option,
-    open_named,
+    open_admitted,
     open_registry,
+    policy_option,
     registry_option,
 )
 from lading.errors import UsageError, missing_extra
@@ -130,6 +131,7 @@ _LOG_EVERY_S = 30.0
     "--monitor", is_flag=True, help="Count the rows in the model's monitoring, as if they had been asked now."
 )
 @allow_option
+@policy_option
 @registry_option
 @json_option
 def run(model: Ref | Path, **options: Any) -> None:
@@ -151,7 +153,7 @@ def run(model: Ref | Path, **options: Any) -> None:
     if options["monitor"] and isinstance(model, Path):
         raise click.UsageError("expected a model of a registry with `--monitor`, found a folder")
     # Fetched once, here: the processes that score open it by its digest.
-    bundle, name = open_named(model, options["registry"])
+    bundle, name = open_admitted(model, options["registry"], options["policy"], "batch")
     settings = Options(
         engine=options["engine"],
         address=_address(options["engine"], options["ray_address"], options["spark_master"]),

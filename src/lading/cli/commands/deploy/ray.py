@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     short_help="Serve on a Ray cluster, as a Ray Serve application.",
     cls=Command,
     examples=(
+        'eval "$(lading deploy ray --node-env)" && ray start --head --port=6379',
         "lading deploy ray iris:3 > iris.yaml && serve deploy iris.yaml",
         "lading deploy ray --max-replicas 8 --apply --ray-address 10.0.0.5:6379",
     ),
@@ -73,6 +75,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where Serve has a front: on every node with a replica, or on the head alone.",
 )
+@click.option(
+    "--node-env",
+    is_flag=True,
+    help="Print the variables that `ray start` needs on every node, as lines for a shell.",
+)
 @click.option("--apply", is_flag=True, help="Run it on the cluster instead of printing.")
 @click.option(
     "--ray-address",
@@ -86,13 +93,17 @@ if TYPE_CHECKING:
 def ray(model: Ref | Path | None, registry: str | None, **chosen: Any) -> None:
     """Write the Ray Serve config of an application whose replicas are whole servers; Serve scales them.
 
-    Every node needs lading with the extra `ray`. Without a model, replicas follow the releases of the
-    registry; DIR must exist on every node. A replica is ready once it has replayed the golden samples.
+    Every node needs lading with the extra `ray`, and the variables of `--node-env`. Without a model,
+    replicas follow the releases of the registry; DIR must exist on every node. A replica is ready once it
+    has replayed the golden samples.
     """
     from lading.deploy.ray_config import RayOptions
 
     if chosen["ray_address"] and not chosen["apply"]:
         raise click.UsageError("`--ray-address` needs `--apply`")
+    if chosen["node_env"]:
+        _print_environment(as_json=chosen["as_json"])
+        return
     names = ("name", "min_replicas", "max_replicas", "in_flight", "host", "port", "fronts", "remove_after_s")
     options = RayOptions(**{name: chosen[name] for name in names})
     replica = _replica(model, registry, chosen)
@@ -100,6 +111,17 @@ def ray(model: Ref | Path | None, registry: str | None, **chosen: Any) -> None:
         _run(replica, options, chosen)
     else:
         _print(replica, options, as_json=chosen["as_json"])
+
+
+def _print_environment(*, as_json: bool) -> None:
+    from lading.deploy.ray_config import NODE_ENVIRONMENT
+
+    if as_json:
+        printing.as_json(NODE_ENVIRONMENT)
+        return
+    for name, value in NODE_ENVIRONMENT.items():
+        # Quoted: a value of several lines is one for a shell all the same.
+        printing.data(f"export {name}={shlex.quote(value)}")
 
 
 def _replica(model: Ref | Path | None, registry: str | None, chosen: dict[str, Any]) -> Replica:

@@ -9,6 +9,7 @@ from lading.cli.commands.image.build import build
 from lading.cli.commands.image.inspect import inspect
 from lading.cli.commands.image.list import list_images
 from lading.cli.commands.image.prune import prune
+from lading.cli.commands.image.sign import sign
 from lading.cli.commands.image.verify import verify
 from lading.cli.ui.command import Group
 
@@ -30,5 +31,5 @@ def image() -> None:
     """
 
 
-for _command in (build, base, inspect, list_images, prune, verify):
+for _command in (build, base, inspect, list_images, sign, prune, verify):
     image.add_command(_command)

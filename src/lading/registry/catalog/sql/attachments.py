@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import delete, insert, select
 
 from lading.registry.catalog.attachments import MOST_READ
 from lading.registry.catalog.sql.database import Database
@@ -72,5 +72,13 @@ def _is(digest: str, kind: str, id: str) -> Any:
     return (table.c.digest == digest) & (table.c.kind == kind) & (table.c.id == id)
 
 
-def _attachment(row: Row[Any]) -> Attachment:
-    return Attachment(**row._mapping)  # noqa: SLF001 - SQLAlchemy's documented name
+def _attachment(row: Any) -> Attachment:
+    return Attachment(
+        digest=row.digest,
+        kind=row.kind,
+        id=row.id,
+        added_at=row.added_at,
+        actor=row.actor,
+        media_type=row.media_type,
+        body=getattr(row, "body", ""),
+    )

@@ -6,11 +6,24 @@ stored only if the claim that it names still holds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, and_, case, delete, func, or_, select, tuple_, update
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    Float,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from lading.jobs import (
     ENDED,
@@ -25,6 +38,7 @@ from lading.jobs import (
     Requeued,
     State,
     Submission,
+    Wanted,
 )
 from lading.registry.catalog.sql.database import Database
 from lading.registry.catalog.sql.statements import json_text, unix_now, upsert
@@ -50,58 +64,33 @@ class SqlJobs:
     def add(self, submissions: Sequence[Submission], *, most_waiting: int) -> list[JobRecord | None]:
         """Store jobs together; return each, or that which has its key, or None if its model has so many."""
         with self._database.transaction("write") as connection:
-            room: dict[str, int] = {}
-            records: dict[str, JobRecord | None] = {}
             # In the order of their keys: two transactions with the same ones do not wait for each other.
-            for submission in sorted(submissions, key=lambda submission: (submission.name, submission.key)):
-                if submission.name not in room:
-                    # Two servers that ask at the same moment may both find the last place: the limit is for
-                    # the size of the queue and not an exact one.
-                    waiting = select(func.count()).where(_C.name == submission.name, _C.state == "waiting")
-                    room[submission.name] = most_waiting - connection.execute(waiting).scalar_one()
-                record = _add(connection, submission, has_room=room[submission.name] > 0)
-                room[submission.name] -= record is not None and record.id == submission.id
-                records[submission.id] = record
-        return [records[submission.id] for submission in submissions]
+            ordered = sorted(submissions, key=lambda submission: (submission.name, submission.key))
+            by_key = _with_keys(connection, ordered)
+            fresh = _with_room(
+                connection, (job for job in ordered if (job.name, job.key) not in by_key), most_waiting
+            )
+            by_id = _insert(connection, fresh)
+            # Of two with one key, here or in two transactions, the later stores nothing.
+            again = [job for job in ordered if job.id not in by_id and (job.name, job.key) not in by_key]
+            by_key |= _with_keys(connection, again)
+        return [by_id.get(job.id) or by_key.get((job.name, job.key)) for job in submissions]
 
-    def claim(
-        self, targets: Sequence[str], limit: int, *, token: str, replica: str, ttl_s: float
-    ) -> list[Claim]:
-        """Claim at most `limit` waiting jobs for one of `targets`, in their order."""
-        # Asked without a lock first: an empty queue costs writers nothing.
-        if not targets or limit < 1 or not self._has_free(targets):
-            return []
+    def exchange(
+        self, outcomes: Sequence[Outcome], requeued: Sequence[Requeued], wanted: Wanted | None
+    ) -> tuple[set[str], list[Claim]]:
+        """Store how claimed jobs ended, have others wait again, and claim new ones, in one transaction."""
+        if wanted is not None and (wanted.limit < 1 or not wanted.targets):
+            wanted = None
+        if not (outcomes or requeued) and (wanted is None or not self._has_free(wanted.targets)):
+            return set(), []
         with self._database.transaction("write") as connection:
-            now = unix_now(connection)
-            free = _free(connection, targets).order_by(_C.rank, _C.number).limit(limit)
-            numbers = connection.execute(free.with_for_update(skip_locked=True)).scalars().all()
-            if not numbers:
-                return []
-            query = update(jobs).where(_C.number.in_(numbers))
-            query = query.values(
-                state="running",
-                claim=token,
-                replica=replica,
-                expires_at=now + ttl_s,
-                started_at=now,
-                attempts=_C.attempts + 1,
-            )
-            columns = (_C.id, _C.name, _C.path, _C.headers, _C.body, _C.attempts, _C.rank, _C.number)
-            rows = connection.execute(query.returning(*columns)).all()
-        # A database returns changed rows in any order.
-        rows = sorted(rows, key=lambda row: (row.rank, row.number))
-        return [
-            Claim(
-                id=row.id,
-                token=token,
-                name=row.name,
-                path=row.path,
-                headers=msgspec.json.decode(row.headers, type=dict[str, str]),
-                body=bytes(row.body),
-                attempts=row.attempts,
-            )
-            for row in rows
-        ]
+            held = _lock_held(connection, (*outcomes, *requeued))
+            ended = [outcome for outcome in outcomes if (outcome.id, outcome.token) in held]
+            _finish(connection, ended)
+            _requeue(connection, [job for job in requeued if (job.id, job.token) in held])
+            claims = _claim(connection, wanted) if wanted is not None else []
+        return {outcome.id for outcome in ended}, claims
 
     def renew(self, claims: Sequence[tuple[str, str]], ttl_s: float) -> set[str]:
         """Renew claims, which are ids and tokens; return the ids of those that still hold."""
@@ -111,37 +100,6 @@ class SqlJobs:
             held = and_(_C.state == "running", tuple_(_C.id, _C.claim).in_(claims))
             query = update(jobs).where(held).values(expires_at=unix_now(connection) + ttl_s)
             return set(connection.execute(query.returning(_C.id)).scalars())
-
-    def finish(self, outcomes: Sequence[Outcome]) -> set[str]:
-        """Store how jobs ended; return the ids of those whose claims still held."""
-        written: set[str] = set()
-        if not outcomes:
-            return written
-        with self._database.transaction("write") as connection:
-            now = unix_now(connection)
-            # In one order everywhere: two transactions that lock the same rows do not wait for each other.
-            for outcome in sorted(outcomes, key=lambda outcome: outcome.id):
-                query = update(jobs).where(_is_held(outcome.id, outcome.token))
-                query = query.values(
-                    state=outcome.state, reason=_text(outcome.reason), ended_at=now, **_ended(now)
-                )
-                if outcome.answer is not None:
-                    query = query.values(**_answer_values(outcome.answer))
-                if connection.execute(query).rowcount:
-                    written.add(outcome.id)
-        return written
-
-    def requeue(self, jobs_back: Sequence[Requeued]) -> None:
-        """Have jobs wait again, if their claims still hold."""
-        if not jobs_back:
-            return
-        with self._database.transaction("write") as connection:
-            now = unix_now(connection)
-            for job in sorted(jobs_back, key=lambda job: job.id):
-                query = update(jobs).where(_is_held(job.id, job.token))
-                attempts = _C.attempts if job.counts else _C.attempts - 1
-                values = {"due_at": now + job.after_s, "attempts": attempts, "reason": _text(job.reason)}
-                connection.execute(query.values(state="waiting", **values, **_FREE))
 
     def recover(self, ttl_s: float, most_attempts: int) -> list[str]:
         """Have jobs wait again whose claims have ended; return the ids of those that failed instead."""
@@ -233,12 +191,14 @@ class SqlJobs:
             for row in rows
         ]
 
-    def due_webhooks(self, limit: int, ttl_s: float) -> list[HookCall]:
-        """Take webhooks that are due; one whose result is not stored within `ttl_s` is due again."""
-        with self._database.transaction("read") as connection:
-            if connection.execute(_due(connection).limit(1)).first() is None:
-                return []
+    def exchange_webhooks(self, results: Sequence[HookResult], limit: int, ttl_s: float) -> list[HookCall]:
+        """Store what attempts to deliver webhooks came to, and take at most `limit` that are due."""
+        if not results and (limit < 1 or not self._has_due()):
+            return []
         with self._database.transaction("write") as connection:
+            _store_deliveries(connection, results)
+            if limit < 1:
+                return []
             due = _due(connection).order_by(_C.hook_due_at).limit(limit)
             numbers = connection.execute(due.with_for_update(skip_locked=True)).scalars().all()
             if not numbers:
@@ -247,26 +207,6 @@ class SqlJobs:
             query = query.values(hook_due_at=unix_now(connection) + ttl_s, hook_attempts=_C.hook_attempts + 1)
             rows = connection.execute(query.returning(*_SHOWN)).all()
         return [HookCall(job=_record(row), attempts=row.hook_attempts) for row in rows]
-
-    def store_deliveries(self, results: Sequence[HookResult]) -> None:
-        """Store what attempts to deliver webhooks came to."""
-        if not results:
-            return
-        with self._database.transaction("write") as connection:
-            now = unix_now(connection)
-            for result in sorted(results, key=lambda result: result.id):
-                # Of an attempt that took too long, another one is under way already.
-                query = update(jobs).where(_C.id == result.id, _C.hook == "due")
-                if not result.delivered:
-                    query = query.where(_C.hook_attempts == result.attempts)
-                values: dict[str, Any] = {"hook_text": _text(result.text)}
-                if result.delivered:
-                    values["hook"] = "delivered"
-                elif result.again_s is None:
-                    values["hook"] = "given_up"
-                else:
-                    values["hook_due_at"] = now + result.again_s
-                connection.execute(query.values(**values))
 
     def prune(self, older_than_s: float, *, dry_run: bool) -> list[Removed]:
         """Remove jobs that ended longer ago than that."""
@@ -287,23 +227,149 @@ class SqlJobs:
         with self._database.transaction("read") as connection:
             return connection.execute(_free(connection, targets).limit(1)).first() is not None
 
+    def _has_due(self) -> bool:
+        with self._database.transaction("read") as connection:
+            return connection.execute(_due(connection).limit(1)).first() is not None
 
-def _add(connection: Connection, submission: Submission, *, has_room: bool) -> JobRecord | None:
-    key = submission.key or None
-    if key is not None:
-        known = _one(connection, _C.name == submission.name, _C.key == key)
-        if known is not None:
-            return known
-    if not has_room:
-        return None
-    query = upsert(connection, jobs).values(
-        key=key, created_at=unix_now(connection), **_new_values(submission)
+
+def _with_keys(connection: Connection, submissions: Sequence[Submission]) -> dict[tuple[str, str], JobRecord]:
+    """Return the jobs that are stored already, by their models and keys."""
+    stored: dict[tuple[str, str], JobRecord] = {}
+    for name in dict.fromkeys(submission.name for submission in submissions):
+        keys = [job.key for job in submissions if job.name == name and job.key]
+        # Most have none, and most of those with one come for the first time.
+        if keys:
+            query = select(_C.key, *_SHOWN).where(_C.name == name, _C.key.in_(keys))
+            stored |= {(name, row.key): _record(row[1:]) for row in connection.execute(query)}
+    return stored
+
+
+def _with_room(
+    connection: Connection, submissions: Iterable[Submission], most_waiting: int
+) -> list[Submission]:
+    """Return as many jobs of each model as it has room for; those of one key need one place."""
+    room: dict[str, int] = {}
+    accepted: dict[tuple[str, str], Submission] = {}
+    for job in submissions:
+        if job.name not in room:
+            # Two servers that ask at the same moment may both find the last place: the limit is for the size
+            # of the queue and not an exact one.
+            waiting = select(func.count()).where(_C.name == job.name, _C.state == "waiting")
+            room[job.name] = most_waiting - connection.execute(waiting).scalar_one()
+        which = (job.name, f"key {job.key}" if job.key else f"id {job.id}")
+        if which not in accepted and room[job.name] > 0:
+            room[job.name] -= 1
+            accepted[which] = job
+    return list(accepted.values())
+
+
+def _insert(connection: Connection, submissions: Sequence[Submission]) -> dict[str, JobRecord]:
+    """Store jobs, but for those whose keys others have meanwhile; return those that are stored, by id."""
+    if not submissions:
+        return {}
+    query = upsert(connection, jobs).values(created_at=unix_now(connection))
+    query = query.on_conflict_do_nothing(index_elements=["name", "key"])
+    connection.execute(query, [_new_values(submission) for submission in submissions])
+    stored = select(*_SHOWN).where(_C.id.in_([submission.id for submission in submissions]))
+    return {row.id: _record(row) for row in connection.execute(stored)}
+
+
+def _lock_held(connection: Connection, reports: Sequence[Outcome | Requeued]) -> set[tuple[str, str]]:
+    """Lock the jobs of reports whose claims still hold, and return their ids and tokens."""
+    if not reports:
+        return set()
+    query = select(_C.id, _C.claim).where(_C.id.in_([job.id for job in reports]), _C.state == "running")
+    # In one order everywhere: two transactions that lock the same rows do not wait for each other.
+    rows = connection.execute(query.order_by(_C.id).with_for_update()).all()
+    return {(row.id, row.claim) for row in rows}
+
+
+def _finish(connection: Connection, outcomes: Sequence[Outcome]) -> None:
+    if not outcomes:
+        return
+    now = unix_now(connection)
+    # One statement for all, which is compiled once and run for each.
+    query = update(jobs).where(_C.id == bindparam("ended")).values(ended_at=now, **_ended(now))
+    values = [
+        {
+            "ended": outcome.id,
+            "state": outcome.state,
+            "reason": _text(outcome.reason),
+            **_answer_values(outcome.answer),
+        }
+        for outcome in outcomes
+    ]
+    connection.execute(query, values)
+
+
+def _requeue(connection: Connection, requeued: Sequence[Requeued]) -> None:
+    now = unix_now(connection)
+    for job in requeued:
+        attempts = _C.attempts if job.counts else _C.attempts - 1
+        values = {"due_at": now + job.after_s, "attempts": attempts, "reason": _text(job.reason)}
+        connection.execute(update(jobs).where(_C.id == job.id).values(state="waiting", **values, **_FREE))
+
+
+def _claim(connection: Connection, wanted: Wanted) -> list[Claim]:
+    now = unix_now(connection)
+    free = _free(connection, wanted.targets).order_by(_C.rank, _C.number).limit(wanted.limit)
+    numbers = connection.execute(free.with_for_update(skip_locked=True)).scalars().all()
+    if not numbers:
+        return []
+    query = update(jobs).where(_C.number.in_(numbers))
+    query = query.values(
+        state="running",
+        claim=wanted.token,
+        replica=wanted.replica,
+        expires_at=now + wanted.ttl_s,
+        started_at=now,
+        attempts=_C.attempts + 1,
     )
-    # Of two with one key, the later waits for the earlier, and then stores nothing.
-    connection.execute(query.on_conflict_do_nothing(index_elements=["name", "key"]))
-    if key is None:
-        return _one(connection, _C.id == submission.id)
-    return _one(connection, _C.name == submission.name, _C.key == key)
+    columns = (_C.id, _C.name, _C.path, _C.headers, _C.body, _C.attempts, _C.webhook, _C.rank, _C.number)
+    rows = connection.execute(query.returning(*columns)).all()
+    return [
+        Claim(
+            id=row.id,
+            token=wanted.token,
+            name=row.name,
+            path=row.path,
+            headers=msgspec.json.decode(row.headers, type=dict[str, str]),
+            body=bytes(row.body),
+            attempts=row.attempts,
+            has_webhook=bool(row.webhook),
+        )
+        # A database returns changed rows in any order.
+        for row in sorted(rows, key=lambda row: (row.rank, row.number))
+    ]
+
+
+def _store_deliveries(connection: Connection, results: Sequence[HookResult]) -> None:
+    if not results:
+        return
+    # Of an attempt that took too long, another one is under way already: only its success still counts.
+    is_latest = or_(bindparam("arrived", type_=Boolean), _C.hook_attempts == bindparam("attempt"))
+    query = update(jobs).where(_C.id == bindparam("called"), _C.hook == "due", is_latest)
+    pause = bindparam("pause_s", type_=Float)
+    query = query.values(hook_due_at=unix_now(connection) + pause)
+    values = [
+        {
+            "called": result.id,
+            "attempt": result.attempts,
+            "arrived": result.delivered,
+            "pause_s": result.again_s or 0.0,
+            "hook": _hook_state(result),
+            "hook_text": _text(result.text),
+        }
+        # In one order everywhere, as in `_lock_held`.
+        for result in sorted(results, key=lambda result: result.id)
+    ]
+    connection.execute(query, values)
+
+
+def _hook_state(result: HookResult) -> str:
+    if result.delivered:
+        return "delivered"
+    return "given_up" if result.again_s is None else "due"
 
 
 def _free(connection: Connection, targets: Sequence[str]) -> Any:
@@ -328,10 +394,6 @@ def _text(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def _is_held(job_id: str, token: str) -> Any:
-    return and_(_C.id == job_id, _C.claim == token, _C.state == "running")
-
-
 def _ended(now: Any) -> dict[str, Any]:
     """Return what changes with every end: no claim, no body, and a webhook that is due."""
     hook = case((_C.webhook != "", "due"), else_="")
@@ -341,6 +403,7 @@ def _ended(now: Any) -> dict[str, Any]:
 def _new_values(submission: Submission) -> dict[str, Any]:
     return {
         "id": submission.id,
+        "key": submission.key or None,
         "name": submission.name,
         "target": submission.target,
         "fingerprint": submission.fingerprint,
@@ -357,7 +420,10 @@ def _new_values(submission: Submission) -> dict[str, Any]:
     }
 
 
-def _answer_values(answer: Answer) -> dict[str, Any]:
+def _answer_values(answer: Answer | None) -> dict[str, Any]:
+    if answer is None:
+        texts = dict.fromkeys(("answer_type", "served"), "")
+        return {"status": 0, "answer_headers": "[]", "answer": None, **texts}
     return {
         "status": answer.status,
         "answer_type": answer.content_type,

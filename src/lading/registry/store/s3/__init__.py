@@ -12,7 +12,7 @@ import functools
 import importlib.util
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -81,6 +81,9 @@ class S3Store:
 
     def label(self, version: ModelVersion) -> None:
         """Do nothing: the catalog has it."""
+
+    def attach(self, version: ModelVersion, envelopes: Sequence[bytes]) -> None:
+        """Do nothing: the catalog has them."""
 
     def open(self, digest: str) -> BinaryIO:
         """Open a blob for reading; its digest is checked at its end. Raises `BlobNotFound`."""
