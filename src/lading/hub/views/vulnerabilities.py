@@ -19,6 +19,8 @@ COLUMNS = ("severity", "component", "id", "servers")
 FILTERS: Mapping[str, Sequence[str]] = {"severity": ("critical", "high", "medium", "low", "none", "unknown")}
 SERVERS_NAMED = 6
 """How many servers a row names; the API has all."""
+_LONGEST_TEXT = 200
+_NAMES_SHOWN = 12
 
 
 class VulnerabilityRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,10 +95,22 @@ def _rows(knowledge: Knowledge) -> tuple[list[VulnerabilityRow], dict[str, list[
             # What is wrong with a server is a matter of every model on it.
             models |= {each.model} if each.model else {model.title for model in replica.models}
     rows = [
-        VulnerabilityRow(finding=finding, servers=sorted(servers), models=sorted(models))
+        VulnerabilityRow(finding=_shortened(finding), servers=sorted(servers), models=sorted(models))
         for finding, servers, models in by_key.values()
     ]
     return rows, unscanned
+
+
+def _shortened(finding: Finding) -> Finding:
+    """Return a finding that fits into a row: anybody who writes to the catalog may have attached it."""
+    return msgspec.structs.replace(
+        finding,
+        component=finding.component[:_LONGEST_TEXT],
+        version=finding.version[:_LONGEST_TEXT],
+        summary=finding.summary[:_LONGEST_TEXT],
+        names=tuple(name[:_LONGEST_TEXT] for name in finding.names[:_NAMES_SHOWN]),
+        fixed_in=tuple(version[:_LONGEST_TEXT] for version in finding.fixed_in),
+    )
 
 
 def _rank(row: VulnerabilityRow) -> tuple[float, str, str]:
