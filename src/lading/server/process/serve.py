@@ -81,7 +81,7 @@ def serve(
 
     # What was started last ends first, whether the server drains or a later step fails.
     with _starting(), ExitStack() as started:
-        gate = access_gate(settings, worker, started)
+        access = access_gate(settings, worker, started)
         tls = server_tls(settings, started)
         observer = started.enter_context(closing(Observer(f"{replica}-{number}" if number else replica)))
         # Before the rest: a reference that names nothing fails the start within milliseconds.
@@ -98,7 +98,7 @@ def serve(
         rows = started.enter_context(observing)
         observers = (*rows.observers, *request_observers(plane, settings, replica, started, store))
         jobs = started.enter_context(job_service(settings, registry_url))
-        app = make_app(plane, settings, store, observers, rows.checks, jobs, gate)
+        app = make_app(plane, settings, store, observers, rows.checks, jobs, access)
         rows.start(app.metrics)
         listener, grpc_socket = _sockets(settings, worker, started)
         grpc = GrpcListener(app.pipeline, settings, grpc_socket, tls)
