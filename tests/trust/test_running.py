@@ -13,8 +13,10 @@ from lading.monitor.alerting import Alerting
 from lading.registry import Registry
 from lading.replica import Replica, ReplicaModel
 from lading.trust.alerts import VulnerabilityFindings, alert_findings
+from lading.trust.components import Component, Subject
 from lading.trust.running import containing, digests_of, exposure, server_subject
 from lading.trust.running_scans import RunningScanner
+from lading.trust.sbom import SBOM_TYPE, sbom_document
 from support.feeds import osv, published, write
 from support.prometheus_servers import webhook
 from support.python_bundles import FILES, python_bundle
@@ -97,6 +99,29 @@ def test_the_environment_of_a_model_in_python_counts_and_what_it_was_trained_wit
     assert exposure(server, scans, server.models[1]).text == "0"
     assert exposure(server, {}).unscanned == ("web-1", "doubled:1")
     assert exposure(server, {}).text == "not scanned"
+
+
+def test_the_system_packages_of_an_image_count_once_it_is_listed(registry, feeds, scanner):
+    image = "sha256:" + "d" * 64
+    fixed = ({"introduced": "0"}, {"fixed": "3.0.11-1~deb12u2"})
+    entry = osv("DEBIAN-CVE-2023-5363", "openssl", *fixed, ecosystem="Debian:12", upstream=["CVE-2023-5363"])
+    write(feeds, "debian/a.json", entry)
+    server = replica("web-1", iris(), packages={"numpy": "2.0.0"}, image=image)
+    registry.fleet.beat(server)
+    assert exposure(server, scanner.turn()).text == "0, more not scanned"
+    version = "3.0.11-1~deb12u1"
+    library = Component(
+        ecosystem="Debian:12", name="libssl3", version=version, source="openssl", source_version=version
+    )
+    listed = (library, Component(ecosystem="PyPI", name="jinja2", version="2.10"))
+    text = sbom_document(Subject(kind="image", name="iris"), listed)
+    registry.attachments.add(image, "sbom", text, media_type=SBOM_TYPE, actor="me")
+    scans = scanner.turn()
+    known = exposure(server, scans)
+    # Which packages of Python it runs, a server states itself.
+    assert [each.finding.id for each in known.findings] == ["CVE-2023-5363"]
+    registry.attachments.add(image, "sbom", "no document", media_type=SBOM_TYPE, actor="me")
+    assert image not in scanner.turn()
 
 
 def test_which_servers_run_something_is_asked_by_component_or_by_name_of_a_vulnerability(registry, scanner):

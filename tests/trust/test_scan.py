@@ -102,6 +102,29 @@ def test_debian_is_asked_about_by_its_source_package_and_release(tmp_path):
     assert result.not_checked[0].reason == "no feed covers Debian:13"
 
 
+def test_an_update_of_debian_for_many_vulnerabilities_is_no_alias_of_each(tmp_path):
+    fixed = ({"introduced": "0"}, {"fixed": "2"})
+    debian = {"ecosystem": "Debian:12"}
+    write(tmp_path, "a.json", osv("DSA-5-1", "tables", *fixed, upstream=["CVE-1", "CVE-2"], **debian))
+    write(tmp_path, "b.json", osv("DEBIAN-CVE-1", "tables", *fixed, upstream=["CVE-1"], **debian))
+    component = Component(ecosystem="Debian:12", name="tables", version="1", source="tables")
+    assert [each.names for each in scanned(tmp_path, component).findings] == [
+        ("CVE-1", "DEBIAN-CVE-1"),
+        ("DSA-5-1",),
+    ]
+
+
+def test_the_word_of_a_database_rates_where_no_vector_does(tmp_path):
+    everything = {"introduced": "0"}
+    write(tmp_path, "a.json", osv("A-1", "tables", everything, database_specific={"severity": "MODERATE"}))
+    bad = [{"type": "CVSS_V3", "score": "no vector"}]
+    write(tmp_path, "b.json", osv("B-1", "tables", everything, severity=bad))
+    assert [each.severity for each in scanned(tmp_path, pypi("tables", "1")).findings] == [
+        "unknown",
+        "medium",
+    ]
+
+
 def test_a_withdrawn_entry_says_nothing(tmp_path):
     entry = osv("PYSEC-1", "tables", {"introduced": "0"}, withdrawn="2026-01-01T00:00:00Z")
     write(tmp_path, "a.json", entry)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from lading.replica import Replica, ReplicaModel
-from lading.trust.components import Component, Subject, server_components
+from lading.trust.components import PYPI, Component, Subject, server_components
 from lading.trust.scan import Finding, Scan
 from lading.trust.severity import Severity, worst
 
@@ -30,6 +30,7 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True):
 
     findings: tuple[RunningFinding, ...] = ()
     unscanned: tuple[str, ...] = ()
+    scanned: int = 0  # parts that a scan is of
 
     @property
     def severity(self) -> Severity:
@@ -46,9 +47,11 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         """What a cell of a table says: ``3, critical``."""
-        if not self.findings:
-            return "not scanned" if self.unscanned else "0"
+        if self.unscanned and not self.scanned:
+            return "not scanned"
         unscanned = ", more not scanned" if self.unscanned else ""
+        if not self.findings:
+            return f"0{unscanned}"
         return f"{self.count}, {self.severity}{unscanned}"
 
 
@@ -80,6 +83,7 @@ def digests_of(replicas: Iterable[Replica]) -> set[str]:
         if replica.packages:
             digests.add(server_subject(replica)[0].digest)
         digests |= {model.digest for model in replica.models if has_environment(model) and model.digest}
+        digests |= {replica.image} if replica.image else set()
     return digests
 
 
@@ -91,26 +95,35 @@ def exposure(replica: Replica, scans: Mapping[str, Scan], model: ReplicaModel | 
     if replica.gone:
         return Exposure()
     findings: list[RunningFinding] = []
-    unscanned: list[str] = []
-    own = scans.get(server_subject(replica)[0].digest) if replica.packages else None
-    if own is None:
-        unscanned.append(replica.id)
-    else:
-        findings += [RunningFinding(server=replica.id, finding=each) for each in own.findings]
-    models: Sequence[ReplicaModel] = replica.models if model is None else (model,)
-    for each in models:
-        if not has_environment(each):
-            continue
-        scan = scans.get(each.digest)
-        if scan is None:
-            unscanned.append(each.title)
-            continue
-        findings += [
-            RunningFinding(server=replica.id, finding=finding, model=each.title)
-            for finding in scan.findings
-            if finding.part == "runs"
-        ]
-    return Exposure(findings=tuple(findings), unscanned=tuple(unscanned))
+    parts = _parts(replica, replica.models if model is None else (model,))
+    for part in parts:
+        scan = scans.get(part.digest)
+        if scan is not None:
+            findings += [
+                RunningFinding(server=replica.id, finding=each, model=part.model)
+                for each in scan.findings
+                # The packages of Python in an image are those that its servers state themselves.
+                if each.part == "runs" and not (part.is_image and each.ecosystem == PYPI)
+            ]
+    unscanned = tuple(part.title for part in parts if part.digest not in scans)
+    return Exposure(findings=tuple(findings), unscanned=unscanned, scanned=len(parts) - len(unscanned))
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """Something that a server runs and that is scanned by itself; an empty digest is that of nothing."""
+
+    digest: str
+    title: str
+    model: str = ""
+    is_image: bool = False
+
+
+def _parts(replica: Replica, models: Iterable[ReplicaModel]) -> list[_Part]:
+    parts = [_Part(server_subject(replica)[0].digest if replica.packages else "", replica.id)]
+    if replica.image:
+        parts.append(_Part(replica.image, f"image {replica.image[:19]}", is_image=True))
+    parts += [_Part(each.digest, each.title, each.title) for each in models if has_environment(each)]
+    return parts
 
 
 def together(exposures: Iterable[Exposure]) -> Exposure:
@@ -119,6 +132,7 @@ def together(exposures: Iterable[Exposure]) -> Exposure:
     return Exposure(
         findings=tuple(finding for part in parts for finding in part.findings),
         unscanned=tuple(dict.fromkeys(name for part in parts for name in part.unscanned)),
+        scanned=sum(part.scanned for part in parts),
     )
 
 

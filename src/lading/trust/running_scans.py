@@ -9,12 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lading.errors import LadingError, NotFound
+import msgspec
+
+from lading.errors import InvalidSetting, LadingError, NotFound
 from lading.ref import Ref
 from lading.trust.components import Component, Subject, bundle_components, bundle_subject, merged
 from lading.trust.feeds.folder import read_feeds
 from lading.trust.records import record_scan
 from lading.trust.running import has_environment, server_subject
+from lading.trust.sbom import read_sbom
 from lading.trust.scan import MAX_AGE_DAYS, Scan, check_ages, scan
 
 if TYPE_CHECKING:
@@ -100,12 +103,34 @@ class RunningScanner:
             if replica.packages:
                 listed = server_subject(replica)
                 subjects[listed[0].digest] = listed
+            if replica.image and (known := self._image(replica.image)) is not None:
+                subjects[replica.image] = known
             for model in replica.models:
                 if has_environment(model) and model.digest:
                     known = self._bundle(model.name, model.digest)
                     if known is not None:
                         subjects[model.digest] = known
         return subjects
+
+    def _image(self, digest: str) -> _Listed | None:
+        """Return what the document of an image lists, if `lading sbom IMAGE --record` has attached one."""
+        # The last one: an image is listed again when it is built again under the same runtime.
+        attached = [each for each in self._registry.attachments.listed([digest]) if each.kind == "sbom"]
+        if not attached:
+            return None
+        last = attached[-1].id
+        if last not in self._listed:
+            body = next(
+                each.body for each in self._registry.attachments.of(digest, "sbom") if each.id == last
+            )
+            try:
+                subject, components = read_sbom(body, f"SBOM of `{digest[:19]}`")
+            except InvalidSetting as error:
+                log.warning("an image is not scanned: %s", error.message)
+                return None
+            subject = msgspec.structs.replace(subject, kind="image", digest=digest)
+            self._listed[last] = (subject, components)
+        return self._listed[last]
 
     def _bundle(self, name: str, digest: str) -> _Listed | None:
         if digest not in self._listed:

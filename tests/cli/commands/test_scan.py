@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 
 import pytest
 
 from lading.cli.ui.subjects import is_image
 from lading.registry import Registry
+from lading.replica import Replica, ReplicaModel
 from lading.trust.scan import SCAN_TYPE
 from support.bundles import linear_bundle
 from support.feeds import NUMPY, osv, published, write
@@ -151,3 +153,53 @@ def test_a_feed_with_nothing_against_a_bundle_is_not_called_proof(lading, bundle
 )
 def test_an_image_is_known_by_its_transport_or_its_host(text, answer):
     assert is_image(text) is answer
+
+
+@pytest.fixture
+def server(registry):
+    """Register a server that runs jinja2 2.10 with a model, and one whose packages nobody knows."""
+    iris = ReplicaModel(name="iris", version=1, digest="sha256:" + "1" * 64, state="ready")
+    with Registry.open(str(registry)) as opened:
+        opened.fleet.beat(
+            Replica(id="web-1", packages={"jinja2": "2.10"}, python="3.11.7", os="debian 12", models=(iris,))
+        )
+        opened.fleet.beat(Replica(id="web-2"))
+
+
+def test_what_servers_run_is_scanned_and_the_inventory_says_so(lading, server, feeds):
+    assert json.loads(lading("inventory", "--json")[1])["replicas"][0]["exposure"]["unscanned"] == ["web-1"]
+    code, stdout, stderr = lading("scan", "--running", "--feeds", feeds)
+    assert code == 0, stderr
+    assert re.search(r"web-1 +\(server\) +high 8.6 +jinja2 2.10 +CVE-2019-10906", stdout)
+    assert "not checked: web-2 on `web-2`: no packages are known" in stdout
+    assert "1 finding in what 2 servers run" in stderr
+    first, second = lading("inventory")[1].splitlines()[1:]
+    assert "1, high" in first
+    assert "not scanned" in second
+
+
+def test_a_limit_holds_for_what_runs_and_json_has_each_server(lading, server, feeds):
+    code, stdout, stderr = lading("scan", "--running", "--feeds", feeds, "--max", "medium", "--json")
+    assert code == 1
+    assert "server `web-1`: expected nothing above `medium`, found CVE-2019-10906 (high)" in stderr
+    document = json.loads(stdout)
+    assert [(each["server"], each["finding"]["id"]) for each in document["running"]] == [
+        ("web-1", "CVE-2019-10906")
+    ]
+    assert document["not_checked"] == {"web-2": ["web-2"]}
+    # What cannot be scanned is not below a limit.
+    assert lading("scan", "--running", "--feeds", feeds, "--max", "high")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("scan",), "expected what to scan, or `--running`, found neither"),
+        (("scan", "--watch", "iris"), "expected what to scan, or `--running`, found neither"),
+        (("scan", "--running"), "`--running` needs feeds: without any, nothing is checked"),
+        (("scan", "--running", "iris", "--feeds", "."), "takes no other subjects"),
+    ],
+)
+def test_a_call_that_asks_for_nothing_is_refused(lading, registry, arguments, sentence):
+    code, _, stderr = lading(*arguments)
+    assert (code, sentence in stderr) == (2, True), stderr
