@@ -134,6 +134,7 @@ def _views(pages: Pages) -> Mapping[str, tuple[str, View]]:
         **{f"/models/{{name}}/release/{act}": ("act.html", partial(pages.act, act=act)) for act in ACTS},
         "/models/{name}/{version:int}/release": ("begin.html", pages.begin),
         "/models/{name}/{version:int}": ("version.html", pages.version),
+        "/vulnerabilities": ("vulnerabilities.html", pages.vulnerabilities),
         "/inventory": ("inventory.html", pages.inventory),
         "/inventory/{id:path}": ("replica.html", pages.replica),
         "/history": ("history.html", pages.history),
