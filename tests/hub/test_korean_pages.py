@@ -37,7 +37,19 @@ pytestmark = pytest.mark.slow
 
 KEPT = frozenset(
     {
-        *("lading", "ONNX", "Runtime", "Python", "DuckDB", "Open", "Inference", "Protocol", "gRPC", "API", "ID"),
+        *(
+            "lading",
+            "ONNX",
+            "Runtime",
+            "Python",
+            "DuckDB",
+            "Open",
+            "Inference",
+            "Protocol",
+            "gRPC",
+            "API",
+            "ID",
+        ),
         *("JSON", "CSV", "SQL", "SHA", "UTF", "UTC", "PSI", "IR", "dtype", "tar", "zip", "pickle"),
         *("uv", "pip", "wheel", "rtol", "atol", "ms", "kB", "MB", "GB", "SIGSEGV"),
     }
