@@ -1,6 +1,6 @@
 """What was attested about the bundles of an image, as a layer: a server there may have no registry to ask.
 
-The files lie beside the folders of the bundles, where a server looks for them. Judges nothing.
+The files are beside the folders of the bundles, where a server looks for them. Judges nothing.
 """
 
 from __future__ import annotations
