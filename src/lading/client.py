@@ -11,6 +11,7 @@ import reprlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -20,8 +21,10 @@ import msgspec
 import numpy as np
 
 from lading import notebook
+from lading.credentials import trusted, with_key
 from lading.errors import InvalidSetting, RemoteError, ServerUnavailable, UsageError, ValueRefused
 from lading.ref import Ref
+from lading.settings import client_key
 from lading.signature import Signature
 from lading.signature.rows import as_rows, may_be_row
 
@@ -91,9 +94,11 @@ class Client:
     """Ask the server at `url` for predictions of `model`, or of its default model.
 
     ``model`` is ``iris``, ``iris:3`` or ``iris:live``. Without it the client asks the server once for its
-    default model and uses that one from then on. ``headers`` are sent with every request. Several threads may
-    share one client. Raises `RemoteError` if the server answers with an error, with its sentence, hint,
-    ``status`` and ``code``, and `ServerUnavailable` if the server cannot be reached, does not answer within
+    default model and uses that one from then on. ``headers`` are sent with every request, and so is the
+    ``key`` (or else ``LADING_KEY``), an API key or a token. ``ca`` is a file with the certificates that sign
+    the server's, ``cert`` the files of the client's own certificate and its key. Several threads may share
+    one client. Raises `RemoteError` if the server answers with an error, with its sentence, hint, ``status``
+    and ``code``, and `ServerUnavailable` if the server cannot be reached, does not answer within
     ``timeout_s``, or is not ready (503).
     """
 
@@ -104,13 +109,21 @@ class Client:
         model: str | Ref | None = None,
         timeout_s: float = 30.0,
         headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+        ca: str | Path | None = None,
+        cert: tuple[str | Path, str | Path] | None = None,
     ) -> None:
         ref = Ref.parse(model) if isinstance(model, str) else model
         self._model = ref
         self._prefix = None if ref is None else _prefix(ref)
         self._timeout_s = timeout_s
         try:
-            self._http = httpx.Client(base_url=url, timeout=timeout_s, headers=headers)
+            self._http = httpx.Client(
+                base_url=url,
+                timeout=timeout_s,
+                headers=with_key(headers, key if key is not None else client_key()),
+                verify=trusted(ca, cert),
+            )
         except httpx.InvalidURL as reason:
             raise _bad_url(url, str(reason)) from None
         base = self._http.base_url

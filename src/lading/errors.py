@@ -81,6 +81,9 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     ├── MethodRefused             the route exists, but not for this method
     ├── MediaTypeRefused          a content type that the route does not read
     ├── AnswerTypeRefused         the client accepts only content types that the route does not write
+    ├── AccessError               who asks may not do what is asked
+    │   ├── CallerUnknown           no credential, or one that is wrong or over
+    │   └── AccessDenied            a caller who is known, and was not granted this
     ├── OriginRefused             a page of another site, or a name that is not this server's
     ├── NotSupported              the protocol has it, this server does not implement it
     ├── LimitError                a limit of the server
@@ -91,6 +94,7 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     │   ├── AnswerTooLarge          an answer of more bytes than the server writes
     │   ├── ServerBusy              requests in flight take as much memory as they may
     │   ├── QueueFull
+    │   ├── RateExceeded            more requests than a caller may send
     │   ├── MemoryShort             a model that would need more memory than is free
     │   ├── AttachmentTooLarge      an attestation, SBOM or scan of more bytes than are kept
     │   └── DeadlineExceeded
@@ -105,6 +109,7 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     ├── UnavailableError          may work later
     │   ├── ModelNotReady           loading, draining or failed
     │   ├── ModelProcessEnded       the process that runs a model's code has ended; another is started
+    │   ├── IssuerUnavailable       the keys that tokens are checked with are not known yet
     │   ├── OutputInUse             another batch run is at work in the folder
     │   ├── RegistryUnavailable
     │   │   ├── CatalogTooNew
@@ -521,6 +526,18 @@ class AnswerTypeRefused(LadingError):
     """The client accepts only content types that the route does not write."""
 
 
+class AccessError(LadingError):
+    """Who asks may not do what is asked."""
+
+
+class CallerUnknown(AccessError):
+    """No credential, or one that is wrong, or over."""
+
+
+class AccessDenied(AccessError):
+    """A caller who is known, and was not granted what is asked."""
+
+
 class OriginRefused(LadingError):
     """A request that changes something, from a page of another site or under a foreign name."""
 
@@ -559,6 +576,14 @@ class ServerBusy(LimitError):
 
 class QueueFull(LimitError):
     """More requests wait than ``max_queue``; the client may retry after ``retry_after_s``."""
+
+    def __init__(self, where: str, *, retry_after_s: int = 1, **sentence: Unpack[Sentence]) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(where, **sentence)
+
+
+class RateExceeded(LimitError):
+    """More requests than a caller may send; one more may come after ``retry_after_s``."""
 
     def __init__(self, where: str, *, retry_after_s: int = 1, **sentence: Unpack[Sentence]) -> None:
         self.retry_after_s = retry_after_s
@@ -619,6 +644,10 @@ class ModelNotReady(UnavailableError):
 
 class ModelProcessEnded(UnavailableError):
     """The process that runs a model's code has ended, or none runs; another is started."""
+
+
+class IssuerUnavailable(UnavailableError):
+    """The keys that tokens of an issuer are checked with are not known yet; the client may retry."""
 
 
 class OutputInUse(UnavailableError):

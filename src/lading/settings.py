@@ -307,6 +307,15 @@ class ServeSettings:
         at_least=0,
         at_most=1,
     )
+    access: str = option("", "TOML file of who may call this server, and what; empty: all may do all.")
+    tls_cert: str = option("", "PEM file of the certificate of REST and gRPC, with its chain; empty: no TLS.")
+    tls_key: str = option("", "PEM file of the private key of that certificate, without a password.")
+    tls_client_ca: str = option("", "PEM file of who signs the certificates of clients; empty: none needed.")
+    tls_clients: str = option(
+        "required",
+        "Whether clients must have one, with `tls_client_ca`; gRPC asks for none if it is optional.",
+        choices=("required", "optional"),
+    )
     vertex_health_route: str = option(
         "", "Path of Vertex AI's health route; empty: none.", also=("AIP_HEALTH_ROUTE",)
     )
@@ -389,13 +398,18 @@ def home(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(environ.get("HOME") or "~").expanduser() / ".lading"
 
 
+def client_key(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the key that clients send: ``LADING_KEY``, or None."""
+    return environ.get("LADING_KEY") or None
+
+
 def registry_url(url: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
     """Return the registry to use: `url`, else ``LADING_REGISTRY``, else ``~/.lading``."""
     return url or environ.get("LADING_REGISTRY") or str(home(environ))
 
 
 def registry_is_set(url: str | None = None, environ: Mapping[str, str] = os.environ) -> bool:
-    """Return whether the registry is chosen by `url` or ``LADING_REGISTRY``, and not the default one."""
+    """Return whether `url` or ``LADING_REGISTRY`` chooses the registry."""
     return bool(url or environ.get("LADING_REGISTRY"))
 
 
@@ -485,7 +499,6 @@ def _read(name: str, text: str, kind: type) -> Any:
 
 def _check(name: str, value: Any, rules: Mapping[str, Any]) -> None:
     least, most, choices = rules["at_least"], rules["at_most"], rules["choices"]
-    # `not >=` instead of `<`: NaN is neither, and must not pass.
     # Written so that NaN, which compares with nothing, is refused.
     if least is not None and not value >= least:
         raise InvalidSetting(f"`{name}`", expected=f"at least {least}", found=f"`{value}`")

@@ -14,7 +14,18 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "lading"
 SHARED = ("blobs", "clock", "errors", "logs", "notebook", "units")
-WORDS = ("evidence", "log_frames", "parity", "profile", "ref", "replica", "settings", "signature", "traffic")
+WORDS = (
+    "credentials",
+    "evidence",
+    "log_frames",
+    "parity",
+    "profile",
+    "ref",
+    "replica",
+    "settings",
+    "signature",
+    "traffic",
+)
 CORE = (*SHARED, *WORDS, "alarms", "bundle", "gates", "input_checks", "jobs", "release", "runs")
 
 # What a server never does: make models, move releases, judge whole data sets, show pages about everything.

@@ -26,7 +26,7 @@ class ServerProcess:
     process: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)
     url: str = ""
-    _grpc = re.compile(r"grpc://([\w.:]+:\d+)")
+    _grpc = re.compile(r"grpcs?://([\w.:]+:\d+)")
 
     @property
     def log(self) -> str:
@@ -53,7 +53,9 @@ class ServerProcess:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def wait_ready(self) -> None:
-        self.wait_until(lambda: httpx.get(f"{self.url}/health", timeout=20).status_code == 200)
+        # Whose certificate it is, other tests ask.
+        verify = not self.url.startswith("https")
+        self.wait_until(lambda: httpx.get(f"{self.url}/health", timeout=20, verify=verify).status_code == 200)
 
     def stop(self, timeout_s: float = 20.0) -> int:
         self.process.send_signal(signal.SIGTERM)
@@ -83,8 +85,8 @@ def serving(
     reader = threading.Thread(target=_collect, args=(process, server.lines), daemon=True)
     reader.start()
     try:
-        server.wait_until(lambda: re.search(r"http://[\w.:]+:\d+", server.log))
-        address = re.search(r"http://[\w.:]+:\d+", server.log)
+        server.wait_until(lambda: re.search(r"https?://[\w.:]+:\d+", server.log))
+        address = re.search(r"https?://[\w.:]+:\d+", server.log)
         assert address is not None
         server.url = address.group()
         if ready:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 import lading
+from lading.cli.commands.access import access
 from lading.cli.commands.attest import attest
 from lading.cli.commands.batch import batch
 from lading.cli.commands.completion import completion
@@ -51,6 +52,7 @@ EXAMPLES = (
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Pack and verify", (pack, inspect, verify)),
     ("Registry", (push, pull, list_models, show, diff, tag, matrix, remove, gc)),
+    ("Serve and predict", (serve, predict, batch, jobs, access)),
     ("Sign and attest", (sign, attest, key)),
     ("Serve and predict", (serve, predict, batch, jobs)),
     ("Images", (image,)),

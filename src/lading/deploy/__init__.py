@@ -80,7 +80,9 @@ class Options:
     models in Python. ``wheels_claim`` names a volume with wheels to build their environments from, offline.
     ``secret`` names the Secret whose keys are the variables of registry and store (`LADING_REGISTRY`,
     `LADING_STORE` …); if it is empty, with `in-image` only, the pods know no registry. ``pull_secret`` names
-    a Secret of type ``kubernetes.io/dockerconfigjson``. ``cpus`` is the number of CPUs, and threads, per pod.
+    a Secret of type ``kubernetes.io/dockerconfigjson``, ``access_secret`` one with the access file,
+    ``tls_secret`` one of type ``kubernetes.io/tls``, ``metrics_secret`` one with the key of who scrapes.
+    ``cpus`` is the number of CPUs, and threads, per pod.
     """
 
     pattern: Pattern
@@ -88,6 +90,9 @@ class Options:
     namespace: str = "models"
     secret: str = ""
     pull_secret: str = ""
+    access_secret: str = ""
+    tls_secret: str = ""
+    metrics_secret: str = ""
     cpus: int = 1
     allow: Allow = "none"
     model_processes: int = 1
@@ -106,7 +111,8 @@ class Options:
         _check_name("namespace", self.namespace)
         if self.wheels_claim:
             _check_name("name of a PersistentVolumeClaim", self.wheels_claim)
-        for name in filter(None, (self.secret, self.pull_secret)):
+        secrets = (self.secret, self.pull_secret, self.access_secret, self.tls_secret, self.metrics_secret)
+        for name in filter(None, secrets):
             _check_name("name of a Secret", name)
 
     def _check_image(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from lading.deploy import Workload, object_name
 from lading.deploy.pod import GRPC_PORT, HTTP_PORT, metadata, pod_spec, selector
 from lading.deploy.scaling import autoscaler
+from lading.deploy.secrets import service_monitor
 from lading.deploy.yamltext import Noted
 
 REGISTRY_PORTS = (443, 5000, 5432, 9000)
@@ -26,6 +27,7 @@ def manifests(work: Workload) -> list[Any]:
         service(work),
         autoscaler(work),
         disruption_budget(work),
+        *([service_monitor(work)] if work.options.metrics_secret else []),
     ]
 
 
@@ -79,6 +81,7 @@ def deployment(work: Workload) -> Any:
 
 def service(work: Workload) -> Any:
     """Return the Service, for REST and gRPC."""
+    rest = "https" if work.options.tls_secret else "http"
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -87,7 +90,7 @@ def service(work: Workload) -> Any:
             "selector": selector(work),
             "ports": [
                 # Gateways and meshes choose the protocol by `appProtocol`.
-                {"name": "http", "port": HTTP_PORT, "targetPort": "http", "appProtocol": "http"},
+                {"name": "http", "port": HTTP_PORT, "targetPort": "http", "appProtocol": rest},
                 {
                     "name": "grpc",
                     "port": GRPC_PORT,

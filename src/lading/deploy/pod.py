@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from lading.deploy import Workload
+from lading.deploy.secrets import scheme, secret_mounts, secret_variables, secret_volumes
 from lading.deploy.yamltext import Noted
 
 HTTP_PORT, GRPC_PORT = 8000, 8001
@@ -59,7 +60,7 @@ def pod_spec(work: Workload) -> dict[str, Any]:
     if options.pattern == "load":
         spec["initContainers"] = [fetch_container(work)]
     spec["containers"] = [server_container(work)]
-    spec["volumes"] = volumes(work)
+    spec["volumes"] = [*volumes(work), *secret_volumes(work)]
     return spec
 
 
@@ -76,7 +77,7 @@ def server_container(work: Workload, name: str = "server") -> dict[str, Any]:
             {"name": "http", "containerPort": HTTP_PORT},
             {"name": "grpc", "containerPort": GRPC_PORT},
         ],
-        "env": environment(work),
+        "env": [*environment(work), *secret_variables(work)],
     }
     if options.secret:
         container["envFrom"] = Noted(
@@ -97,7 +98,7 @@ def server_container(work: Workload, name: str = "server") -> dict[str, Any]:
         },
         "resources": resources(work),
         "securityContext": container_security(),
-        "volumeMounts": mounts(work, writable_bundles=False),
+        "volumeMounts": [*mounts(work, writable_bundles=False), *secret_mounts(work)],
     }
 
 
@@ -188,7 +189,7 @@ def python_environment(work: Workload) -> list[Any]:
 def probes(work: Workload) -> dict[str, Any]:
     """Return the three probes."""
     # The route of the model: 200 only if this very model is ready.
-    health = {"httpGet": {"path": f"/models/{work.model}/health", "port": "http"}}
+    health = {"httpGet": {"path": f"/models/{work.model}/health", "port": "http", **scheme(work)}}
     start_s = BUILD_TIMEOUT_S if work.builds_environment else START_TIMEOUT_S
     return {
         "startupProbe": Noted(
@@ -203,7 +204,7 @@ def probes(work: Workload) -> dict[str, Any]:
         ),
         "livenessProbe": Noted(
             {
-                "httpGet": {"path": "/v2/health/live", "port": "http"},
+                "httpGet": {"path": "/v2/health/live", "port": "http", **scheme(work)},
                 "periodSeconds": 10,
                 "timeoutSeconds": 5,
                 "failureThreshold": 6,

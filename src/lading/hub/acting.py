@@ -122,10 +122,8 @@ class Acting:
         except LadingError as error:
             return self._answering.refusal(request, error)
         # What is said next says nothing about a release: who is not signed in learns what pages show anyway.
-        if not sent.actor:
-            return await self._again(request, what, sent, page, (401, "signed out"))
-        if problem := _reason_problem(sent.reason, needs_reason):
-            return await self._again(request, what, sent, page, (400, problem))
+        if unfit := self._unfit(sent, what, needs_reason=needs_reason):
+            return await self._again(request, what, sent, page, unfit)
         line = f"{sent.actor}: {what} of release {sent.seen.release} of {sent.name}"
         try:
             done = await run_in_threadpool(do, sent)
@@ -142,6 +140,16 @@ class Acting:
         log.info("%s", line)
         # The name has passed its grammar, so that the address leads nowhere else.
         return see_other(f"/models/{sent.name}/release")
+
+    def _unfit(self, sent: _Sent, what: str, *, needs_reason: bool) -> tuple[int, str] | None:
+        """Return the status and the problem of a form that nothing is done with, or None."""
+        if not sent.actor:
+            return 401, "signed out"
+        if not self._answering.access.may_act(sent.actor, sent.name):
+            log.warning("%s may not change releases of %s: %s refused", sent.actor, sent.name, what)
+            return 403, "not granted"
+        problem = _reason_problem(sent.reason, needs_reason)
+        return (400, problem) if problem else None
 
     async def _sent(self, request: Request) -> _Sent:
         name = check_name(request.path_params["name"])

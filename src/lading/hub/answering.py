@@ -20,10 +20,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Match, Route
 
 from lading.errors import (
+    AccessError,
     BodyInvalid,
     BodyTooLarge,
+    CallerUnknown,
     ConflictError,
     DeadlineExceeded,
+    IssuerUnavailable,
     LadingError,
     MediaTypeRefused,
     NotFound,
@@ -238,6 +241,7 @@ class Answering:
             values.setdefault("person", session.actor)
             values.setdefault("token", self.access.token(session))
         values.setdefault("signs_in", self.access.has_key)
+        values.setdefault("names_by_key", self.access.names_by_key)
         language = self._language(request)
         known = self.follower.known
         values.setdefault("failure", known.failure)
@@ -299,6 +303,9 @@ def error_answer(error: LadingError) -> Response:
 
 _STATUSES: Mapping[type[LadingError], int] = {
     NotFound: 404,
+    CallerUnknown: 401,
+    AccessError: 403,
+    IssuerUnavailable: 503,
     UsageError: 400,
     BodyInvalid: 400,
     OriginRefused: 403,

@@ -12,6 +12,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route
 
 from lading.hub.access import Access
+from lading.hub.access.by_file import FileAccess, ForReaders
 from lading.hub.acting import Acting
 from lading.hub.answering import Answering, View, restated
 from lading.hub.assets import Assets
@@ -85,6 +86,8 @@ def make_app(
     # Pages of people who are signed in as well: no two have the same token, so their sizes say nothing of it
     # (BREACH). Streams of events are never compressed, which would keep each back.
     app.add_middleware(GZipMiddleware, minimum_size=_LEAST_COMPRESSED_BYTES, compresslevel=6)
+    if isinstance(access, FileAccess):
+        app.add_middleware(ForReaders, access=access)
     app.add_middleware(WithHeaders, hosts=hosts)
     return app
 

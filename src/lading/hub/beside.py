@@ -18,6 +18,7 @@ import threading
 
 from lading.errors import LadingError, missing_extra, one_line
 from lading.hub.key import read_key
+from lading.hub.listening import HubSecurity
 from lading.hub.serve import serve
 from lading.logs import set_up_logging
 from lading.registry import Registry
@@ -37,9 +38,13 @@ def check_libraries() -> None:
             raise missing_extra("`lading serve --hub`", "hub", ModuleNotFoundError(name=name))
 
 
-def command(listener: socket.socket, host: str, log_level: str, log_format: str) -> list[str]:
+def command(
+    listener: socket.socket, host: str, log_level: str, log_format: str, security: HubSecurity
+) -> list[str]:
     """Return the command of the process; the registry is in its environment, the `listener` passed to it."""
     words = [str(listener.fileno()), host, "--log-level", log_level, "--log-format", log_format]
+    for name in ("access", "tls_cert", "tls_key"):
+        words += [f"--{name.replace('_', '-')}", getattr(security, name)]
     return [sys.executable, "-m", "lading.hub.beside", *words]
 
 
@@ -50,18 +55,21 @@ def main() -> int:
     parser.add_argument("host")
     parser.add_argument("--log-level", default="info")
     parser.add_argument("--log-format", default="text")
+    for name in ("--access", "--tls-cert", "--tls-key"):
+        parser.add_argument(name, default="")
     options = parser.parse_args()
     os.nice(_NICE)
     set_up_logging(options.log_level, log_format=options.log_format)
     threading.Thread(target=_end_with_server, name="end with the server", daemon=True).start()
     listener = socket.socket(fileno=options.descriptor)
     try:
-        key = read_key(None)
+        security = HubSecurity(options.access, options.tls_cert, options.tls_key)
+        key = read_key(None) if not security.access else None
         # The catalog may be unreachable now: pages say so, and it is connected to with the next reading.
         with Registry.open(registry_url(), at_once=False) as registry:
             port = listener.getsockname()[1]
             level = options.log_level
-            serve(registry, options.host, port, level, _say_where, key, listener=listener)
+            serve(registry, options.host, port, level, _say_where, key, security=security, listener=listener)
     except LadingError as error:
         log.error("the hub cannot be served: %s", one_line(error))  # noqa: TRY400
         return 1

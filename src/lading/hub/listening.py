@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import dataclass
 
 from lading.errors import InvalidSetting
+
+
+@dataclass(frozen=True, slots=True)
+class HubSecurity:
+    """The files of a hub's access control and TLS; empty for none."""
+
+    access: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
 
 
 def listen(host: str, port: int, setting: str = "`--port`") -> socket.socket:

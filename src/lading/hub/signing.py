@@ -37,7 +37,8 @@ class Signing:
             session, fields = await signed_form(self._access, request)
         except LadingError as error:
             return self._answering.refusal(request, error)
-        name = fields.get("name", "").strip()
+        key = fields.get("key", "")
+        name = self._access.name_of(key) or fields.get("name", "").strip()
         model = {each: fields.get(each, "") for each in ("model", "version")}
         if session is None:
             return self._sign_in_form(request, 401, "old page", name=name, **model)
@@ -47,7 +48,7 @@ class Signing:
             response.headers["retry-after"] = str(wait_s)
             return response
         # Nothing waits between the look at the pause and the count: attempts sent at once are counted, too.
-        if not self._access.is_key(fields.get("key", "")):
+        if not self._access.is_key(key):
             count = self._access.attempts.failed(address)
             log.warning("wrong key number %d from %s", count, address)
             # Who has typed the key as a name does not want it on the page.

@@ -10,6 +10,7 @@ from lading.server.process.background import BackgroundTask
 from lading.server.process.kept_process import KeptProcess, KeptRunning
 from lading.server.process.log_writer import LogWriter, writer_settings
 from lading.server.process.request_observers import check_traces
+from lading.server.process.security import check_security
 from lading.server.process.supervisor import supervise
 from lading.settings import ServeSettings
 
@@ -37,6 +38,7 @@ def serve(
         return serve_here(settings, refs, registry_url, None, background_tasks, programs)
 
     check_traces(settings)
+    check_security(settings)
     logged = writer_settings(settings, registry_url)
     return supervise(
         settings,

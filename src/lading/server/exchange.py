@@ -14,9 +14,10 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
+from lading.access import Caller
 from lading.errors import (
     AnswerTooLarge,
     AnswerTypeRefused,
@@ -83,8 +84,10 @@ class Exchange:
     ``reservation`` counts the memory that it takes, None while that is little. ``refused_as`` names the error
     by which a candidate refused the request before live was asked. ``answer_headers`` are sent with the
     answer, as HTTP headers or as trailing metadata, in lower case. ``warnings`` are what checks say of its
-    values. ``received_bytes`` and ``sent_bytes`` are known to observers, ``trace_id`` is set by what began a
-    trace here.
+    values. ``caller`` is who asks, None until that is known; by its ``credential``, where a transport has
+    taken that out of the headers, or by the names in the ``certificate`` of its connection.
+    ``received_bytes`` and ``sent_bytes`` are known to observers, ``trace_id`` is set by what began a trace
+    here.
     """
 
     # Defaults on the class: what a request does not need costs it nothing.
@@ -92,6 +95,9 @@ class Exchange:
     route: Any = None
     request_id: bytes = b""
     began: float = 0.0
+    caller: Caller | None = None
+    credential: bytes | None = None
+    certificate: tuple[str, ...] = ()
     plane: DataPlane | None = None
     job: Job | None = None
     reservation: Reservation | None = None
@@ -113,6 +119,30 @@ class Exchange:
     def request_line(self) -> RequestLine:
         """Return what was called, without the query."""
         raise NotImplementedError
+
+    def models(self) -> tuple[str, ...]:
+        """Return the models that it is about: an empty name is the default one, ``*`` stands for all."""
+        raise NotImplementedError
+
+
+class AccessControl(Protocol):
+    """A step of `authorise` that finds out who asks, and whether that caller may. Raises `LadingError`.
+
+    Transports take it themselves before they read what is large; it does nothing the second time.
+    """
+
+    @property
+    def takes_certificates(self) -> bool:
+        """Whether callers can be known by the certificate of their connection."""
+        ...
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Set the caller of an exchange whose route, and message, are known."""
+        ...
+
+    def admit(self, exchange: Exchange) -> None:
+        """Refuse a caller who may not do what is asked on any model; the message is not read yet."""
+        ...
 
 
 Step = Callable[[Exchange], None]
@@ -165,13 +195,17 @@ class Pipeline:
         steps: Steps | None = None,
         max_answer_bytes: int = ServeSettings.max_answer_bytes,
         callers: Callers | None = None,
+        access: AccessControl | None = None,
     ) -> None:
         self.plane = plane
+        self.access = access
         self._max_answer_bytes = max_answer_bytes
         self.metrics = metrics
         self._callers = callers or Callers()
         self._second_tries = SecondTries()
         steps = steps or Steps()
+        if access is not None:
+            steps = replace(steps, authorise=(access, *steps.authorise))
         # Truth is tested before each loop: a missing step costs 10 ns.
         self._authorise, self._look_up = steps.authorise, steps.look_up
         self._observe, self._answer = steps.observe, steps.answer

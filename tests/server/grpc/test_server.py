@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
+from lading.access import OPEN
 from lading.server.grpc import Method, Service
 from lading.server.grpc.calls import CallExchange
 from lading.server.inference.dataplane import DataPlane
@@ -93,7 +94,7 @@ def test_a_defect_is_a_sentence_and_no_traceback(caplog):
     def broken(_message: Any, _call: Any) -> Any:
         raise ZeroDivisionError("secret")
 
-    service = Service(OIP, "oip-grpc", "oip", (Method("ServerLive", broken),))
+    service = Service(OIP, "oip-grpc", "oip", (Method("ServerLive", broken, OPEN),))
     with grpc_serving(plane_of(), service) as (channel, _), pytest.raises(grpc.RpcError) as failed:
         ask(channel, "ServerLive")
     assert failed.value.code() is grpc.StatusCode.INTERNAL

@@ -13,6 +13,7 @@ from lading.cli.ui.command import Group
 from lading.cli.ui.exit_codes import HintedUsageError
 from lading.cli.ui.log_options import log_option
 from lading.cli.ui.parameters import FILE, open_registry, registry_option
+from lading.errors import UsageError
 
 
 @click.group(
@@ -23,6 +24,7 @@ from lading.cli.ui.parameters import FILE, open_registry, registry_option
     examples=(
         "lading hub",
         "lading hub --key-file hub.key",
+        "lading hub --access access.toml --tls-cert hub.pem --tls-key hub.key",
         "lading hub --port 9000 --registry postgresql://db/models",
         "lading hub export audit-2026",
     ),
@@ -47,6 +49,15 @@ from lading.cli.ui.parameters import FILE, open_registry, registry_option
     help="File with the key that people sign in with to act on releases; without one, pages change nothing. "
     "LADING_HUB_KEY has the key itself.",
 )
+@click.option(
+    "--access",
+    "access_file",
+    envvar="LADING_ACCESS",
+    type=click.Path(path_type=Path),
+    help="Access file: who may read and act; people sign in with their own keys.  [env: LADING_ACCESS]",
+)
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="PEM file of the certificate of the pages.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="PEM file of its private key.")
 @log_option
 @registry_option
 @click.pass_context
@@ -59,6 +70,7 @@ def hub(
     key_file: Path | None,
     log: str | None,
     registry: str | None,
+    **files: Path | None,
 ) -> None:
     """Serve pages over the registry until SIGTERM or Ctrl-C.
 
@@ -70,16 +82,24 @@ def hub(
 
     Who signs in with the key can release a version, and promote, pause, resume, take out of traffic and roll
     back a release, with a reason that the history keeps. Without a key the pages change nothing.
+
+    With an access file, people sign in with keys of their own: the role `read` sees the pages, `release` acts
+    on the models that its key names, and the history has the name of the key.
     """
     if ctx.invoked_subcommand is not None:
         _refuse_options_before(ctx)
         return
     from lading.hub.key import read_key
+    from lading.hub.listening import HubSecurity
     from lading.hub.serve import serve
     from lading.logs import set_up_logging
     from lading.settings import log_url
 
-    key = read_key(key_file)
+    access_file = files["access_file"]
+    key = None if access_file is not None else read_key(key_file)
+    if access_file is not None and key_file is not None:
+        raise UsageError("`--access`", expected="an access file or `--key-file`", found="both")
+    security = HubSecurity(*(str(path or "") for path in (access_file, files["tls_cert"], files["tls_key"])))
     set_up_logging(log_level)
     with open_registry(registry) as opened:
         serve(
@@ -89,6 +109,7 @@ def hub(
             log_level,
             lambda url: printing.info(f"the hub is at {url}; Ctrl-C stops it"),
             key,
+            security=security,
             prediction_log=log_url(log, registry),
         )
 

@@ -222,14 +222,15 @@ def hub_beside(
         raise UsageError("`--hub`", expected="a registry", found="bundles from directories alone", hint=hint)
     from lading.hub.beside import check_libraries, command
     from lading.hub.key import read_key
-    from lading.hub.listening import listen
+    from lading.hub.listening import HubSecurity, listen
     from lading.server import KeptProcess
 
     check_libraries()
     read_key(None)  # One that cannot be is said here: the process reads it again.
     # Here and not in the process: an address that is taken is said before anything is served.
     with listen(settings.hub_host, settings.hub_port, "`--hub-port`") as listener:
-        words = command(listener, settings.hub_host, settings.log_level, settings.log_format)
+        security = HubSecurity(settings.access, settings.tls_cert, settings.tls_key)
+        words = command(listener, settings.hub_host, settings.log_level, settings.log_format, security)
         # A registry's address may have a password, which the list of processes would show.
         # People release there, too.
         policy = {"LADING_TRUST_POLICY": settings.trust_policy} if settings.trust_policy else {}

@@ -38,6 +38,7 @@ PROBLEMS = {
     "read-only": "Nothing was done, because the registry can only be read here.",
     "defect": "Something went wrong. The log of the hub has it.",
     "no name": "Your name is needed for the history: at most {most} printable characters.",
+    "not granted": "Your key does not let you change releases of this model. Nothing was done.",
     "wrong key": "That is not the key of this hub.",
     "too soon": "Too many wrong keys. Try again in {seconds} s.",
     "old page": "This page had become too old. Try again.",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import grpc
 
 from lading import errors
+from lading.access import Rule
 from lading.errors import LadingError
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ STATUS: dict[type[LadingError], grpc.StatusCode] = {
     errors.MethodRefused: grpc.StatusCode.UNIMPLEMENTED,
     errors.MediaTypeRefused: grpc.StatusCode.INVALID_ARGUMENT,
     errors.AnswerTypeRefused: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.CallerUnknown: grpc.StatusCode.UNAUTHENTICATED,
+    errors.AccessError: grpc.StatusCode.PERMISSION_DENIED,
     errors.OriginRefused: grpc.StatusCode.PERMISSION_DENIED,
     errors.NotSupported: grpc.StatusCode.UNIMPLEMENTED,
     errors.LimitError: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -65,6 +68,11 @@ Answer = Callable[[Any, Call], "Any | Job"]
 """Takes the request message; returns the response message, or a job whose ``encode`` returns it."""
 
 
+def no_model(_message: Any) -> tuple[str, ...]:
+    """Return the models of a message that is about none."""
+    return ()
+
+
 Frame = Callable[[Any, str, Any, Mapping[str, str]], Any]
 """Makes the message of a stream that answers one request.
 
@@ -77,11 +85,15 @@ itself (model, digest, request id).
 class Method:
     """One method: its name on the wire and the function that answers a request.
 
-    With a ``frame`` it is a stream of requests, each answered by one framed response; else it is unary.
+    ``rule`` is who may call it, where access is controlled, and ``models`` returns the models that a message
+    is about. With a ``frame`` it is a stream of requests, each answered by one framed response; else it is
+    unary.
     """
 
     name: str
     answer: Answer
+    rule: Rule
+    models: Callable[[Any], tuple[str, ...]] = no_model
     frame: Frame | None = None
 
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import grpc
 from google.protobuf.message import DecodeError
 
+from lading.access import Rule
 from lading.errors import BodyInvalid, LadingError
 from lading.ref import version_number
 from lading.server.exchange import Exchange
@@ -28,6 +29,8 @@ class CallRoute(NamedTuple):
     protocol: str
     handler: Callable[[CallExchange, DataPlane], Any]
     details: Callable[[LadingError], str]
+    rule: Rule
+    models: Callable[[Any], tuple[str, ...]]
 
 
 class CallExchange(Exchange):
@@ -56,6 +59,11 @@ class CallExchange(Exchange):
         name = spec.name if spec is not None else getattr(message, "model_name", "")
         version = str(spec.version.value or "") if spec is not None else getattr(message, "model_version", "")
         return name, version_number(version), None
+
+    def models(self) -> tuple[str, ...]:
+        """Return the models that the message is about."""
+        models: tuple[str, ...] = self.route.models(self.message)
+        return models
 
     def request_line(self) -> RequestLine:
         """Return the full name of the method, such as ``/inference.GRPCInferenceService/ModelInfer``."""

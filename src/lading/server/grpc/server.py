@@ -9,16 +9,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 
+from lading.access import SERVER_FACTS
+from lading.access.tls import Tls
 from lading.errors import LadingError, ModelNotReady
 from lading.runtime.host.descriptors import connection_budget
 from lading.server.exchange import Pipeline
-from lading.server.grpc import Call, Method, Service, descriptors, status_of
+from lading.server.grpc import Call, Method, Service, descriptors, details_of, no_model, status_of
 from lading.server.grpc.calls import CallExchange, CallRoute, read_message, shortened
 from lading.server.grpc.connections import Connections
+from lading.server.grpc.encryption import call_names, credentials
 from lading.server.grpc.executor import CallThreads
 from lading.server.grpc.health import Health
 from lading.server.grpc.open_calls import OpenCalls
@@ -31,11 +34,13 @@ from lading.server.inference.request_memory import COUNTED_BYTES, Reservation
 from lading.settings import ServeSettings
 
 Begin = Callable[[ServerCall], None]
+_Call = TypeVar("_Call", bound=CallExchange)
 
 _MOST_PENDING = 1_000_000
 """Calls that may wait in grpcio until they are looked at; as many as there may be are bounded elsewhere."""
 
 _GREETING_MS = 20_000
+_REFLECT = "ServerReflectionInfo"
 
 _TURN_S = 0.1
 """How much later than a change a watcher may learn of it, and how late a time limit may be kept."""
@@ -61,15 +66,21 @@ class GrpcServer:
         names = [service.name for service in services]
         self._health = Health(pipeline.plane, names, self._calls)
         answer = Reflection([*names, self._health.name]).answer
-        reflect = {"ServerReflectionInfo": lambda call: self._streams.open(call, answer)}
-        reflections = (handlers(name, reflect) for name in NAMES)
+        reflections = (
+            handlers(name, {_REFLECT: self._admitted(name, lambda call: self._streams.open(call, answer))})
+            for name in NAMES
+        )
         self._server.add_generic_rpc_handlers((self._health.handler(), *reflections))
         self._ended = threading.Event()
 
-    def start(self, host: str, port: int) -> int:
+    def start(self, host: str, port: int, tls: Tls | None = None) -> int:
         """Listen and answer; return the port. Raises `OSError` if the address is taken."""
         try:
-            bound = self._server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            if tls is None:
+                bound = self._server.add_insecure_port(address)
+            else:
+                bound = self._server.add_secure_port(address, credentials(tls))
         except RuntimeError as error:
             raise OSError(str(error)) from None
         self._connections.port = int(bound)
@@ -107,14 +118,15 @@ class GrpcServer:
         def handle(call: CallExchange, plane: DataPlane) -> Any:
             return method.answer(call.message, Call(plane, self._pipeline.metrics))
 
-        return CallRoute(f"/{service.name}/{method.name}", service.protocol, handle, service.details)
+        name = f"/{service.name}/{method.name}"
+        return CallRoute(name, service.protocol, handle, service.details, method.rule, method.models)
 
     def _method(self, service: Service, method: Method, kind: Any) -> Begin:
         route, calls, threads = self._route(service, method), self._calls, self._threads
 
         # Bytes come in and go out: read and written here they are counted once, and refused in our words.
         def answered(call: ServerCall, data: bytes) -> None:
-            self._answer(call, CallExchange(route, call.context, data), kind.FromString)
+            self._answer(call, self._identified(CallExchange(route, call.context, data)), kind.FromString)
 
         def received(call: ServerCall, data: bytes | None) -> None:
             if data is None:
@@ -124,7 +136,8 @@ class GrpcServer:
                 calls.end_unqueued(call)
 
         def begin(call: ServerCall) -> None:
-            calls.receive(call, received)
+            if self._is_admitted(call, route):
+                calls.receive(call, received)
 
         return begin
 
@@ -136,15 +149,50 @@ class GrpcServer:
             stream = Stream(call)
 
             def answer(data: bytes) -> bytes:
-                with stream.answering(StreamedExchange(route, call.context, data)) as exchange:
+                with stream.answering(
+                    self._identified(StreamedExchange(route, call.context, data))
+                ) as exchange:
                     response, details = self._answer_in_stream(stream, exchange, kind.FromString)
                     framed = frame(response, details, exchange.message, stream.facts(exchange))
                     answer: bytes = framed.SerializeToString()
                     return answer
 
-            self._streams.open(call, answer)
+            if self._is_admitted(call, route):
+                self._streams.open(call, answer)
 
         return begin
+
+    def _admitted(self, service: str, begin: Begin) -> Begin:
+        """Return what begins a call of a service without models, for callers who are known."""
+        route = CallRoute(f"/{service}/{_REFLECT}", "reflection", _never, details_of, SERVER_FACTS, no_model)
+
+        def begin_admitted(call: ServerCall) -> None:
+            if self._is_admitted(call, route):
+                begin(call)
+
+        return begin_admitted
+
+    def _identified(self, call: _Call) -> _Call:
+        """Return a call with the names of its client's certificate, if callers are known by them."""
+        access = self._pipeline.access
+        if access is not None and access.takes_certificates:
+            call.certificate = call_names(call.context)
+        return call
+
+    def _is_admitted(self, opened: ServerCall, route: CallRoute) -> bool:
+        """Refuse a call before its message is read, if its caller may do so on no model."""
+        access = self._pipeline.access
+        if access is None:
+            return True
+        call = self._identified(CallExchange(route, opened.context, b""))
+        self._pipeline.identify(call, call.headers.get(b"x-request-id"))
+        try:
+            access.admit(call)
+        except LadingError as error:
+            self._calls.add(opened)
+            self._refuse(opened, call, error)
+            return False
+        return True
 
     def _answer_in_stream(
         self, stream: Stream, call: CallExchange, read: Callable[[bytes], Any]
@@ -233,6 +281,10 @@ class GrpcServer:
         call.context.set_trailing_metadata(metadata)
         # A job and its call name each other: left so, only the garbage collector frees them and their arrays.
         call.job = None
+
+
+def _never(call: CallExchange, _plane: DataPlane) -> Any:
+    raise NotImplementedError(call.route.method)
 
 
 def _keep(_reservation: Reservation | None) -> None:

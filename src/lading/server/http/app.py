@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from lading.errors import BodyTooLarge, LadingError, ModelNotReady
-from lading.server.exchange import NO_ROUTE, Pipeline
+from lading.server.exchange import NO_ROUTE, AccessControl, Pipeline
 from lading.server.http.content_encoding import too_large, unpacked
 from lading.server.http.content_type import require_json
 from lading.server.http.cors import Cors
@@ -66,6 +67,8 @@ class App:
                 request.route, request.params = self.router.find(request.method, request.path)
                 if request.body and not request.route.any_type:
                     require_json(request.headers.get(b"content-type", JSON))
+            if self.pipeline.access is not None:  # Before anything is done with the body.
+                self.pipeline.access(request)
             if self.submitting is not None and b"prefer" in request.headers:
                 submitting = self.submitting(request, request.route)
                 if submitting is not None:
@@ -81,15 +84,38 @@ class App:
         return self._start(request, deliver, pending_jobs)
 
     def receive(self, request: Request, size_bytes: int) -> bool:
-        """Reserve memory for a body, or more of it; return whether there is some."""
+        """Reserve memory for a body, or more of it; return whether there is some, and the caller may ask."""
         if request.reservation is None:
             request.reservation = Reservation(self.plane.memory)
         try:
+            if self.pipeline.access is not None and request.caller is None:
+                self._admit(request, self.pipeline.access)
             request.reservation.receive(size_bytes)
         except LadingError as error:
             request.refusal = error
             return False
         return True
+
+    def admit(self, request: Request, route: Route) -> Response | None:
+        """Return the refusal of a request that a host answers itself, as one of `route`, or None."""
+        access = self.pipeline.access
+        if access is None:
+            return None
+        self.pipeline.identify(request, request.headers.get(b"x-request-id"))
+        request.route = route
+        try:
+            access(request)
+        except LadingError as error:
+            return self._refuse(request, error)
+        return None
+
+    def _admit(self, request: Request, access: AccessControl) -> None:
+        """Authorise a request whose body has not come yet; raises `LadingError`."""
+        if request.route is None:
+            with suppress(LadingError):  # No route takes it: that is said once it is read.
+                request.route, request.params = self.router.find(request.method, request.path)
+        if request.route is not None:
+            access(request)
 
     def retry(self, request: Request, deliver: Deliver) -> Response | None:
         """Start a request again whose version was unloaded after it was resolved, as `dispatch` did."""

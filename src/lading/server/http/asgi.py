@@ -11,8 +11,9 @@ import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from lading.access import READ_ALL
 from lading.server.http.app import App
-from lading.server.http.messages import Request, Response
+from lading.server.http.messages import Request, Response, Route
 from lading.server.inference.job import Job
 from lading.server.inference.request_memory import COUNTED_BYTES
 
@@ -21,6 +22,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _DOCS = ("/docs", "/docs/", "/openapi.json")
+CERTIFICATE = "lading.certificate"
+"""Where a scope has the names of the client's certificate."""
+
 _LINGER_S = 10.0
 """How long the rest of a refused body is still read."""
 
@@ -40,6 +44,10 @@ class AsgiHost:
         self._make_pages = make_pages
         self._loop: asyncio.AbstractEventLoop | None = None
         self.deliver = self._from_thread  # One object, by which the batcher groups the jobs it returns.
+        # No handler: what answers it is an application of its own, once this route lets a caller through.
+        self.documentation_route = Route(
+            "GET", _DOCS[0], _never, app.router.refuse, "documentation", rule=READ_ALL
+        )
         self._docs: Callable[[Scope, Receive, Send], Awaitable[None]] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,10 +62,16 @@ class AsgiHost:
         if self._make_pages is not None and scope["method"] == "GET":
             local = self._app.router.local(path)
             if local in _DOCS:
+                request = Request("GET", local, b"", headers)
+                request.client, request.certificate = scope.get("client"), scope.get(CERTIFICATE, ())
+                refusal = self._app.admit(request, self.documentation_route)
+                if refusal is not None:
+                    await _send(request, refusal, send)
+                    return
                 await self._documentation({**scope, "path": local, "root_path": ""}, receive, send)
                 return
         request = Request(scope["method"], path, b"", headers, scope["query_string"])
-        request.client = scope.get("client")
+        request.client, request.certificate = scope.get("client"), scope.get(CERTIFICATE, ())
         if cors is not None and cors.is_preflight(request.method, headers):
             await _send(request, cors.preflight(headers), send)
             return
@@ -139,6 +153,10 @@ class AsgiHost:
             assert self._make_pages is not None
             self._docs = self._make_pages(self._app)
         await self._docs(scope, receive, send)
+
+
+def _never(request: Request, _plane: Any) -> Response:
+    raise NotImplementedError(request.path)
 
 
 async def _cancel_when_gone(request: Request, receive: Receive) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from lading.access import ADMIN, Rule
 from lading.errors import LadingError
 from lading.ref import version_number
 from lading.server.exchange import Exchange
@@ -72,6 +73,10 @@ class Request(Exchange):
             params.get("tag", params.get("label")),
         )
 
+    def models(self) -> tuple[str, ...]:
+        """Return the model in the path; an empty name for a route of the default model."""
+        return (self.params.get("name", ""),)
+
     def request_line(self) -> RequestLine:
         """Return the method, the path without its query, and the pattern of the route."""
         return RequestLine(self.method, self.path, self.route.pattern if self.route is not None else "")
@@ -118,6 +123,9 @@ class Deferred:
     act: Callable[[], Response]
 
 
+UNRULED = Rule("unruled", ADMIN, of_all=True)
+"""What a route needs that states no rule: nothing becomes open because somebody forgot it."""
+
 Handler = Callable[[Request, DataPlane], "Response | Job | Deferred"]
 Refuse = Callable[[LadingError], Response]
 
@@ -129,7 +137,8 @@ class Route:
     A ``fast`` route is one that clients call for predictions: it is answered without an ASGI task. Bodies
     are JSON, unless the route takes ``any_type`` and its handler looks at the content type itself.
     ``any_case`` routes take their path in upper and lower case alike. Routes that
-    ``changes_state`` are only for origins that are allowed (`origins`).
+    ``changes_state`` are only for origins that are allowed (`origins`). ``rule`` is who may call it, where
+    access is controlled; a test holds that every route states one.
     """
 
     method: str
@@ -142,6 +151,7 @@ class Route:
     any_case: bool = False
     any_type: bool = False
     changes_state: bool = False
+    rule: Rule = UNRULED
 
 
 def json_response(value: Any, status: int = 200) -> Response:

@@ -18,13 +18,15 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from lading.access.certificates import peer_names
 from lading.server.http.app import App
+from lading.server.http.asgi import CERTIFICATE
 from lading.server.http.connection import HttpConnection
 from lading.server.http.content_type import is_json
 from lading.server.http.messages import JSON, Request, Response
 from lading.server.http.refusals import Refusal
 from lading.server.http.slow_clients import ClientLimits
-from lading.server.http.stage import END_OF_HEAD, LONGEST_HEAD, Head, Stage
+from lading.server.http.stage import END_OF_HEAD, LONGEST_HEAD, AroundCredential, Head, Stage
 from lading.server.inference.job import Job
 from lading.server.inference.request_memory import COUNTED_BYTES
 
@@ -82,6 +84,8 @@ class FastProtocol(HttpConnection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._closing = False
+        self._certificate: tuple[str, ...] = ()  # The names of the client's, if callers are known by them.
+        self._around_credential: AroundCredential | None = None  # Of the last request that had one.
         # Of the request that is being received.
         self._request: Request | None = None  # None while it is uvicorn's, or not known yet.
         self._headers: dict[bytes, bytes] = {}
@@ -98,6 +102,13 @@ class FastProtocol(HttpConnection):
         self._pending: PendingAnswer | None = None
         self._answer = b""
         self._closes_after = False
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin; look at the client's certificate where it may say who asks."""
+        super().connection_made(transport)
+        access = self.stage.app.pipeline.access
+        if access is not None and access.takes_certificates:
+            self._certificate = peer_names(transport.get_extra_info("ssl_object"))
 
     # What the stage calls.
 
@@ -140,10 +151,23 @@ class FastProtocol(HttpConnection):
         Most clients send the same few heads. The parser is skipped: it is between two requests before and
         after.
         """
-        end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
-        head = self.stage.heads.get(data[:end]) if end <= LONGEST_HEAD else None
-        if head is None:
-            return False
+        credential = None
+        if (
+            self._around_credential is not None
+        ):  # In place, because every request of such a client passes here.
+            before, behind, start, stop, end, head = self._around_credential
+            if data.startswith(behind, stop) and data.startswith(before):
+                credential = data[start:stop]
+        if credential is None or b"\n" in credential or b"\r" in credential:
+            end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
+            known = self.stage.heads.get(data[:end]) if end <= LONGEST_HEAD else None
+            credential = None
+            if known is None:
+                around = self._around_credential = self.stage.find_around_credential(data, end)
+                if around is None:
+                    return False
+                known, credential = around.head, data[around.start : around.stop]
+            head = known
         missing = end + head.body_bytes - len(data)
         if missing < 0:
             return False
@@ -155,16 +179,22 @@ class FastProtocol(HttpConnection):
         if self.flow.write_paused or self.transport.is_closing():
             return False
         if missing or head.body_bytes >= COUNTED_BYTES:
-            return self._receive_known(head, data, end, missing)
+            return self._receive_known(head, data, end, missing, credential)
         method, path, route, params = head.target
         self._keeps_alive = not self._closing
-        self._dispatch(Request(method, path, data[end:], head.headers, b"", params, route))
+        request = Request(method, path, data[end:], head.headers, b"", params, route)
+        if credential is not None:
+            request.credential = credential
+        self._dispatch(request)
         return True
 
-    def _receive_known(self, head: Head, data: bytes, end: int, missing: int) -> bool:
+    def _receive_known(
+        self, head: Head, data: bytes, end: int, missing: int, credential: bytes | None
+    ) -> bool:
         """Begin to receive a known request, or dispatch one that is large; return whether there is room."""
         method, path, route, params = head.target
         request = Request(method, path, b"", head.headers, b"", params, route)
+        request.credential, request.certificate = credential, self._certificate
         if head.body_bytes >= COUNTED_BYTES and not self.stage.app.receive(request, head.body_bytes):
             return False  # The parser's way has words for that.
         if missing:
@@ -208,7 +238,7 @@ class FastProtocol(HttpConnection):
     def feed(self, data: bytes) -> bytes:
         """Pass `data` to the parser; return what has to be parsed once more."""
         if not self._receiving_since:  # Between two requests.
-            self._beginning, self._received_bytes = data[:LONGEST_HEAD], 0
+            self._beginning, self._received_bytes = data[: self.stage.longest_kept], 0
         self._received_bytes += len(data)
         self._framing_bytes += len(data)  # The callbacks that see more than framing set it back.
         try:
@@ -268,6 +298,9 @@ class FastProtocol(HttpConnection):
             url = self.url
             super().on_message_begin()
             self.url = url
+            if self._certificate:
+                scope: Any = self.scope  # It has keys that only uvicorn and ASGI know.
+                scope[CERTIFICATE] = self._certificate
             for name, value in self._headers.items():
                 super().on_header(name, value)
             if not url.isascii() or httptools.parse_url(url).path is None:
@@ -317,6 +350,7 @@ class FastProtocol(HttpConnection):
         if b"connection" in headers and parser.get_http_version() == "1.0":
             return None  # It may ask for keep-alive, and uvicorn answers that there is none.
         request = Request(target.method, target.path, b"", headers, b"", target.params, target.route)
+        request.certificate = self._certificate
         if len(length) > self.stage.small_digits:
             app = self.stage.app
             if not length.isdigit() or int(length) > app.max_body_bytes:
@@ -343,6 +377,8 @@ class FastProtocol(HttpConnection):
 
     def _dispatch(self, request: Request) -> None:
         request.waiter, request.client = self, self.client
+        if self._certificate:
+            request.certificate = self._certificate
         stage = self.stage
         response = stage.app.dispatch(request, stage.deliver, stage.pending_jobs)
         if response is not None:

@@ -31,12 +31,17 @@ END_OF_HEAD = b"\r\n\r\n"
 LONGEST_HEAD = 1024
 """Longest head that is cached, in bytes."""
 
+LONGEST_WITH_CREDENTIAL = 8192
+"""Longest head of which a credential is taken out; what is left is no longer than others."""
+
 _CACHED_ROUTES = 4096
 _CACHED_HEADS = 512
 _CONNECTIONS_A_STAGE = 64
 """How many connections are answered before the first of them sees its answer."""
-_CREDENTIALS = (b"authorization", b"proxy-authorization", b"cookie")
-"""Headers that are not kept in memory beyond their request."""
+_AUTHORIZATION = b"authorization"
+_CREDENTIALS = (b"proxy-authorization", b"cookie")
+"""Headers that are not kept in memory beyond their request, beside the one that can be taken out."""
+_SPELLINGS = (b"\r\nAuthorization: ", b"\r\nauthorization: ")
 _UNIQUE = b"traceparent"
 """A header that no two requests have in common: kept, such heads would push out those that come again."""
 
@@ -72,6 +77,32 @@ class Head(NamedTuple):
     body_bytes: int
 
 
+class AroundCredential(NamedTuple):
+    """A known head with a credential: what stands before and behind that, and where it begins and ends.
+
+    For a connection, whose next head is most often the same but for nothing: it is not searched again.
+    """
+
+    before: bytes
+    behind: bytes
+    start: int
+    stop: int
+    end: int
+    head: Head
+
+
+def without_credential(head: bytes) -> tuple[bytes, bytes] | None:
+    """Return a head without the line of its credential, and the credential; None without a plain one."""
+    for spelling in _SPELLINGS:
+        at = head.find(spelling)
+        if at >= 0:
+            end = head.find(b"\r\n", at + 2)
+            if head[end + 2 : end + 3] in (b" ", b"\t"):  # The line goes on in the next (RFC 9112, 5.2).
+                return None
+            return head[:at] + head[end:], head[at + len(spelling) : end]
+    return None
+
+
 class Stage:
     """What the connections of one event loop share: the application, its fast routes, the way back.
 
@@ -89,6 +120,9 @@ class Stage:
         self.now = 0.0
         self.small_digits = len(str(min(app.max_body_bytes, COUNTED_BYTES))) - 1
         self.heads: dict[bytes, Head] = {}
+        # Whether heads with a credential are known without it: only where somebody looks at it.
+        self.takes_credentials = app.pipeline.access is not None
+        self.longest_kept = LONGEST_WITH_CREDENTIAL if self.takes_credentials else LONGEST_HEAD
         self.pending_jobs: list[Job] | None = None
         self.pending_writes: list[Connection] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -166,14 +200,42 @@ class Stage:
         end = text.find(END_OF_HEAD) + len(END_OF_HEAD)
         body_bytes = int(headers.get(b"content-length", b"0"))
         # More bytes than that: another request, or line ends between two, came along.
-        if end > LONGEST_HEAD or end + body_bytes != received_bytes or request.route is None:
+        if end + body_bytes != received_bytes or request.route is None:
             return
         if _UNIQUE in headers or any(name in headers for name in _CREDENTIALS):
+            return
+        head = text[:end]
+        if _AUTHORIZATION in headers:
+            without = without_credential(head) if self.takes_credentials else None
+            # Exactly one line of it, in exactly one line: then what is left means the same for every caller.
+            if (
+                without is None
+                or without[1] != headers[_AUTHORIZATION]
+                or _AUTHORIZATION in without[0].lower()
+            ):
+                return
+            head = without[0]
+            headers = {name: value for name, value in headers.items() if name != _AUTHORIZATION}
+        if len(head) > LONGEST_HEAD:
             return
         if len(self.heads) >= _CACHED_HEADS:
             self.heads.clear()
         target = FastRoute(request.method, request.path, request.route, request.params)
-        self.heads[text[:end]] = Head(target, headers, body_bytes)
+        self.heads[head] = Head(target, headers, body_bytes)
+
+    def find_around_credential(self, data: bytes, end: int) -> AroundCredential | None:
+        """Return a known head of `end` bytes at the beginning of `data`, but for its credential, or None."""
+        if not self.takes_credentials or end > LONGEST_WITH_CREDENTIAL:
+            return None
+        text = data[:end]
+        without = without_credential(text)
+        head = self.heads.get(without[0]) if without is not None else None
+        # With a line end in it, a credential would be more than one header.
+        if head is None or without is None or b"\r" in without[1] or b"\n" in without[1]:
+            return None
+        start = next(text.find(each) + len(each) for each in _SPELLINGS if each in text)
+        stop = start + len(without[1])
+        return AroundCredential(text[:start], text[stop:], start, stop, end, head)
 
     def head(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
         """Return the status line and the default headers of a 200 with JSON; made once a second."""

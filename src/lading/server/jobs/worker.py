@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from lading.access import INNER
 from lading.clock import back_off_s
 from lading.errors import (
     DeadlineExceeded,
@@ -244,6 +245,7 @@ class JobWorker:
         # The id of the job is that of its request: in the answer, the logs, the traces and for feedback.
         headers[b"x-request-id"] = claim.id.encode()
         request = Request("POST", claim.path, claim.body, headers)
+        request.caller = INNER  # Who submitted it was authorised then.
         # Before it is asked: the answer may come at once, in the thread of the loop.
         with self._changed:
             self._running[claim.id] = _Running(claim, request)

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from lading.access.limits import LIMITS_BYTES
+
 log = logging.getLogger("lading.server")
 
 Name = tuple[str, ...]
@@ -82,6 +84,7 @@ class SharedMemory:
     def __init__(self, workers: int) -> None:
         # Anonymous: no file to leave behind, and no limit of /dev/shm.
         self._memory = mmap.mmap(-1, workers * _SLOTS_SIZE)
+        self.limits = mmap.mmap(-1, LIMITS_BYTES)  # Of callers, whatever worker they ask.
         self.slots = [WorkerSlots(self._memory, number) for number in range(workers)]
 
     def began(self, worker: int, pid: int) -> None:

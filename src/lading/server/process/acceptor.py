@@ -43,15 +43,35 @@ class Balance(Protocol):
         ...
 
 
+class Alone:
+    """What a worker knows of others that has none; satisfies `Balance`."""
+
+    def set_connections(self, count: int) -> None:
+        """Publish nothing."""
+
+    def least_connections(self) -> int:
+        """Return more than this worker has: every connection is its own."""
+        return 1 << 30
+
+    def heartbeat(self) -> None:
+        """Record nothing."""
+
+    def stop_heartbeat(self) -> None:
+        """Record nothing."""
+
+
 class Acceptor:
-    """Accepts until it is closed; uvicorn treats it as one of its servers."""
+    """Accepts until it is closed; uvicorn treats it as one of its servers.
+
+    ``encryption`` returns the TLS context of a connection that begins now.
+    """
 
     def __init__(
         self,
         listener: socket.socket,
         make_protocol: Callable[[], Any],
         balance: Balance,
-        encryption: ssl.SSLContext | None = None,
+        encryption: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         self._listener = listener
         self._make_protocol = make_protocol
@@ -122,7 +142,9 @@ class Acceptor:
     async def _connect(self, connection: socket.socket) -> None:
         try:
             _, protocol = await self._loop.connect_accepted_socket(
-                self._make_protocol, connection, ssl=self._encryption
+                self._make_protocol,
+                connection,
+                ssl=self._encryption() if self._encryption is not None else None,
             )
         except OSError:  # The client has gone, or does not speak TLS: nobody else has to know.
             connection.close()

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lading.access import READ_ALL
+from lading.access.gate import Gate
 from lading.input_checks import Rule
 from lading.input_checks.modes import Modes
 from lading.input_checks.stated_rules import ServerChecks
@@ -39,6 +41,7 @@ from lading.server.metrics.shared_memory import CounterStore
 from lading.server.observe.columns import ColumnWindows
 from lading.server.observe.input_checks import InputChecks
 from lading.server.observe.observer import Observer
+from lading.server.process.access import RequestAccess
 from lading.server.protocols import feedback, invocations, jobs, mlflow, native, root, vertex
 from lading.server.protocols.oip import rest as oip
 from lading.server.protocols.oip.metrics import triton_families
@@ -87,11 +90,12 @@ def make_app(
     observers: tuple[ExchangeObserver, ...] = (),
     checks: InputChecks | None = None,
     job_service: JobService | None = None,
+    gate: Gate | None = None,
 ) -> App:
     """Make the application: every protocol over `plane`; workers count into `counters` that they share.
 
     `observers` see every request that is over; `checks` look at those of models that warn or reject.
-    `job_service` takes jobs, if the server takes some.
+    `job_service` takes jobs, if the server takes some. With a `gate` only its callers are answered.
     """
     metrics, root_path = Metrics(plane, counters), checked_prefix(settings.root_path)
     routes = (
@@ -114,7 +118,8 @@ def make_app(
     )
     router = Router(checked, native.refuse, tfs.beyond(), root_path)
     steps, callers = request_steps(settings, cors, observers, checks), Callers(settings.trusted_proxies)
-    pipeline = Pipeline(plane, metrics, steps, settings.max_answer_bytes, callers)
+    access = RequestAccess(gate, plane, callers) if gate is not None else None
+    pipeline = Pipeline(plane, metrics, steps, settings.max_answer_bytes, callers, access)
     app = App(pipeline, router, settings.max_body_bytes, cors, LargeBodies(pipeline, settings))
     if job_service is not None:
         app.submitting = jobs.submitting(job_service, root_path, origins)
@@ -174,7 +179,8 @@ def metrics_page(metrics: Metrics, names: str, *, openmetrics: bool = False) -> 
 
 def _metrics_routes(metrics: Metrics, names: str) -> Iterator[Route]:
     def route(path: str, names: str, summary: str) -> Route:
-        return Route("GET", path, _page_handler(metrics, names), native.refuse, "metrics", summary)
+        handler = _page_handler(metrics, names)
+        return Route("GET", path, handler, native.refuse, "metrics", summary, rule=READ_ALL)
 
     yield route("/metrics", names, "Counts for Prometheus")
     # TensorFlow Serving's path: a client that asks there expects its names.

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from lading.access.tls import Tls
 from lading.errors import one_line
 from lading.server.exchange import Pipeline
 from lading.server.process.sockets import tcp_host
@@ -28,8 +29,15 @@ log = logging.getLogger("lading.server")
 class GrpcListener:
     """The gRPC side of one process, at the port that `reserved` reserves; does nothing if that is None."""
 
-    def __init__(self, pipeline: Pipeline, settings: ServeSettings, reserved: socket.socket | None) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        settings: ServeSettings,
+        reserved: socket.socket | None,
+        tls: Tls | None = None,
+    ) -> None:
         self._pipeline = pipeline
+        self._tls = tls
         self._settings = settings
         self._reserved = reserved
         self._server: GrpcServer | None = None
@@ -71,7 +79,7 @@ class GrpcListener:
             from lading.server.grpc.server import GrpcServer
 
             server = GrpcServer(self._pipeline, self._settings, services())
-            server.start(tcp_host(self._settings.host), self.port)
+            server.start(tcp_host(self._settings.host), self.port, self._tls)
         except Exception as error:  # noqa: BLE001 - the edge of a thread: no descriptors, other libraries, …
             self._fail(error)
             return
@@ -87,7 +95,8 @@ class GrpcListener:
     @property
     def _address(self) -> str:
         host = tcp_host(self._settings.host)
-        return f"grpc://{f'[{host}]' if ':' in host else host}:{self.port}"
+        scheme = "grpc" if self._tls is None else "grpcs"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
 def services() -> Iterator[Service]:

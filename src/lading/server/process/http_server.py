@@ -19,6 +19,7 @@ from types import FrameType
 
 import uvicorn
 
+from lading.access.tls import Tls
 from lading.server.http.app import App
 from lading.server.http.asgi import AsgiHost
 from lading.server.http.protocol import FastProtocol, fast_protocol
@@ -27,7 +28,7 @@ from lading.server.jobs.inner import InnerRequests
 from lading.server.loading.manager import Manager
 from lading.server.metrics import Metrics
 from lading.server.observe.recorder import Recorder
-from lading.server.process.acceptor import Acceptor, Balance
+from lading.server.process.acceptor import Acceptor, Alone, Balance
 from lading.server.process.compose import documentation_pages
 from lading.server.process.grpc_listener import GrpcListener
 from lading.settings import ServeSettings
@@ -75,6 +76,7 @@ class HttpServer(uvicorn.Server):
         self._recorder = recorder
         self._metrics = metrics
         self._balance = balance
+        self.tls: Tls | None = None
         self._acceptor: Acceptor | None = None
         self._manager = manager
         self._grpc = grpc
@@ -88,14 +90,17 @@ class HttpServer(uvicorn.Server):
         self._stage = kind.stage if isinstance(kind, type) and issubclass(kind, FastProtocol) else None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept: through uvicorn, or through our acceptor if workers share the socket."""
+        """Begin to accept: through uvicorn, or our acceptor with TLS or if workers share the socket."""
         if self.inner is not None:
             self.inner.attach(asyncio.get_running_loop())
-        if self._balance is None or sockets is None:
+        # uvicorn's own way to accept keeps one TLS context for good; ours takes the present one.
+        balance = self._balance or (Alone() if self.tls is not None else None)
+        if balance is None or sockets is None:
             await super().startup(sockets)
             return
         await super().startup([])
-        self._acceptor = Acceptor(sockets[0], self._make_protocol, self._balance, self.config.ssl)
+        encryption = self.tls.context if self.tls is not None else None
+        self._acceptor = Acceptor(sockets[0], self._make_protocol, balance, encryption)
         self._acceptor.open()
         # uvicorn closes its `servers` first thing when it shuts down; ours has the same two methods.
         self.servers.append(self._acceptor)  # type: ignore[arg-type]

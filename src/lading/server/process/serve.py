@@ -45,7 +45,8 @@ from lading.server.process.http_server import HttpServer, uvicorn_config
 from lading.server.process.kept_process import KeptRunning, watched
 from lading.server.process.observed_rows import observed_rows
 from lading.server.process.request_observers import request_observers
-from lading.server.process.sockets import address_of, listen, reserve_grpc_port, tcp_host
+from lading.server.process.security import access_gate, server_tls
+from lading.server.process.sockets import address_of, listen, reserve_grpc_port, rest_scheme, tcp_host
 from lading.server.process.status import ServerInfo, Status, pattern_of, url
 from lading.server.process.supervisor import DRAINING, not_ignored
 from lading.server.process.watchdog import Watchdog
@@ -80,6 +81,8 @@ def serve(
 
     # What was started last ends first, whether the server drains or a later step fails.
     with _starting(), ExitStack() as started:
+        access = access_gate(settings, worker, started)
+        tls = server_tls(settings, started)
         observer = started.enter_context(closing(Observer(f"{replica}-{number}" if number else replica)))
         # Before the rest: a reference that names nothing fails the start within milliseconds.
         resolver = started.enter_context(closing(Resolver(refs, registry_url, worker)))
@@ -95,12 +98,13 @@ def serve(
         rows = started.enter_context(observing)
         observers = (*rows.observers, *request_observers(plane, settings, replica, started, store))
         jobs = started.enter_context(job_service(settings, registry_url))
-        app = make_app(plane, settings, store, observers, rows.checks, jobs)
+        app = make_app(plane, settings, store, observers, rows.checks, jobs, access)
         rows.start(app.metrics)
         listener, grpc_socket = _sockets(settings, worker, started)
-        grpc = GrpcListener(app.pipeline, settings, grpc_socket)
+        grpc = GrpcListener(app.pipeline, settings, grpc_socket, tls)
         beside = (app.metrics, counters, rows.recorder)
         server = HttpServer(uvicorn_config(app, settings), manager, grpc, settings, *beside)
+        server.tls = tls
         started.enter_context(_watched(plane, settings, server))
         if not refs:
             started.enter_context(following(registry_url, manager, plane, observer, keep=settings.keep))
@@ -115,7 +119,7 @@ def serve(
             background_tasks, Status(info, plane, app.metrics, rows.columns, gate), rows.recorder, started
         )
 
-        _wait_to_listen(worker, manager, listener)
+        _wait_to_listen(settings, worker, manager, listener)
         _keep_running(programs, started)
         # Last, and therefore the first to end: its answers must be counted before the follower's last report.
         grpc.open()
@@ -155,13 +159,15 @@ def _keep_running(programs: Sequence[KeptRunning], started: ExitStack) -> None:
         started.enter_context(watched(program))
 
 
-def _wait_to_listen(worker: WorkerContext | None, manager: Manager, listener: socket.socket) -> None:
+def _wait_to_listen(
+    settings: ServeSettings, worker: WorkerContext | None, manager: Manager, listener: socket.socket
+) -> None:
     """Wait for the turn of this worker, if it is one of several; else say where the server listens."""
     if worker is not None:
         worker.report_settled(manager.settled)
         worker.wait_for_turn()
     else:
-        log.info("listening on %s (documentation: /docs)", address_of(listener))
+        log.info("listening on %s (documentation: /docs)", address_of(listener, rest_scheme(settings)))
 
 
 @contextmanager
@@ -315,15 +321,17 @@ def _server_info(
 ) -> ServerInfo:
     hostname = socket.gethostname()
     if listener.family == socket.AF_UNIX:
-        host, address = tcp_host(settings.host), address_of(listener)
+        host, address = tcp_host(settings.host), address_of(listener, rest_scheme(settings))
     else:
         host, port = listener.getsockname()[:2]
-        address = url(host, port, hostname)
+        address = url(host, port, hostname, rest_scheme(settings))
     return ServerInfo(
         replica=replica,
         started_at=worker.started_at if worker is not None else time.time(),
         address=address,
-        grpc_address=url(host, grpc_port, hostname, "grpc") if grpc_port >= 0 else "",
+        grpc_address=url(host, grpc_port, hostname, "grpcs" if settings.tls_cert else "grpc")
+        if grpc_port >= 0
+        else "",
         pattern=pattern_of(refs),
         settings=settings,
     )

@@ -56,13 +56,18 @@ def _is_abandoned(path: Path) -> bool:
     return False
 
 
-def address_of(listener: socket.socket) -> str:
+def address_of(listener: socket.socket, scheme: str = "http") -> str:
     """Return where a listener listens, as people write it."""
     name = listener.getsockname()
     if listener.family == socket.AF_UNIX:
         return f"{_UNIX}{name}"
     host, port = name[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def rest_scheme(settings: ServeSettings) -> str:
+    """Return the scheme of the REST port's address."""
+    return "https" if settings.tls_cert else "http"
 
 
 def tcp_host(host: str) -> str:

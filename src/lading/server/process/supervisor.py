@@ -34,7 +34,7 @@ from lading.server.metrics.shared_memory import SharedMemory
 from lading.server.process.crash_count import CRASHES, CrashCount
 from lading.server.process.kept_process import KeptRunning
 from lading.server.process.log_writer import LogWriter
-from lading.server.process.sockets import address_of, listen, reserve_grpc_port
+from lading.server.process.sockets import address_of, listen, reserve_grpc_port, rest_scheme
 from lading.server.process.weights_folder import weights_folder
 from lading.server.process.worker import Channel, Message, WorkerContext, replica_id, reported_error
 from lading.server.process.worker_process import STEADY_S, WorkerProcess, next_to_accept, restart_delay_s
@@ -132,7 +132,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Run until all workers have drained; raises the error of a first worker that cannot serve."""
-        address = address_of(self._listener)
+        address = address_of(self._listener, rest_scheme(self._settings))
         share = self._settings.share_weights == "on"
         with self._handling_signals(), weights_folder(wanted=share) as self._weights_folder:
             log.info("listening on %s (documentation: /docs), %d workers", address, len(self._workers))

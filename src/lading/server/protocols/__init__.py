@@ -24,6 +24,8 @@ STATUS: dict[type[LadingError], int] = {
     errors.MethodRefused: 405,
     errors.MediaTypeRefused: 415,
     errors.AnswerTypeRefused: 406,
+    errors.CallerUnknown: 401,
+    errors.AccessError: 403,
     errors.OriginRefused: 403,
     errors.NotSupported: 501,
     errors.BodyTooLarge: 413,
@@ -32,6 +34,7 @@ STATUS: dict[type[LadingError], int] = {
     errors.RequestTooLarge: 413,
     errors.AnswerTooLarge: 413,
     errors.QueueFull: 429,
+    errors.RateExceeded: 429,
     errors.ServerBusy: 503,
     errors.MemoryShort: 503,
     errors.AttachmentTooLarge: 413,
@@ -70,10 +73,12 @@ def error_response(error: LadingError, body: Any, status: int | None = None) -> 
 
 
 def _headers(error: LadingError) -> tuple[tuple[bytes, bytes], ...]:
-    if isinstance(error, errors.QueueFull):
+    if isinstance(error, errors.QueueFull | errors.RateExceeded):
         return ((b"retry-after", str(error.retry_after_s).encode()),)
     if isinstance(error, errors.UnavailableError | errors.ServerBusy):
         return ((b"retry-after", b"1"),)
+    if isinstance(error, errors.CallerUnknown):
+        return ((b"www-authenticate", b'Bearer realm="lading"'),)  # RFC 9110, 15.5.2: a 401 must have it.
     if isinstance(error, errors.MethodRefused):
         return ((b"allow", ", ".join(error.allowed).encode()),)  # RFC 9110, 15.5.6: a 405 must have it.
     return ()

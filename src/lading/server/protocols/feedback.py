@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from lading.access import PREDICTION
 from lading.errors import BodyInvalid, BodyTooLarge, NotSupported
 from lading.server.http.messages import Request, Response, Route, json_response
 from lading.server.inference.dataplane import DataPlane
@@ -41,6 +42,7 @@ def routes() -> Iterator[Route]:
         PROTOCOL,
         "Report the true label of an answer",
         changes_state=True,
+        rule=PREDICTION,
     )
 
 

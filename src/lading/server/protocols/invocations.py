@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lading.access import OPEN, PREDICTION
 from lading.errors import BodyInvalid, MediaTypeRefused
 from lading.server.http.messages import Request, Response, Route
 from lading.server.inference.dataplane import DataPlane, check_outputs, rows_in
@@ -27,7 +28,8 @@ _KINDS = (_CSV, _JSON, sagemaker.LINES, sagemaker.NPY)
 def routes() -> Iterator[Route]:
     """List the shared routes."""
     refuse = mlflow.refuse
-    yield Route("GET", "/ping", sagemaker.ping, refuse, PROTOCOL, "200 when every model is ready")
+    summary = "200 when every model is ready"
+    yield Route("GET", "/ping", sagemaker.ping, refuse, PROTOCOL, summary, rule=OPEN)
     yield Route(
         "POST",
         "/invocations",
@@ -37,6 +39,7 @@ def routes() -> Iterator[Route]:
         "Predict, from JSON, CSV, JSON lines or NumPy",
         fast=True,
         any_type=True,
+        rule=PREDICTION,
     )
 
 

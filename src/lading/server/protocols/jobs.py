@@ -16,8 +16,17 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from lading.access import OWN_JOB, PREDICTION, Rule
 from lading.clock import iso_time
-from lading.errors import JobEnded, LadingError, ModelNotReady, NotSupported, RunFailed, UsageError
+from lading.errors import (
+    JobEnded,
+    JobNotFound,
+    LadingError,
+    ModelNotReady,
+    NotSupported,
+    RunFailed,
+    UsageError,
+)
 from lading.jobs import STATES, Answer, JobRecord, State
 from lading.server.http.large_bodies import SLOW_BYTES
 from lading.server.http.messages import (
@@ -51,17 +60,21 @@ def routes(service: JobService | None, root_path: str) -> Iterator[Route]:
     """List the routes of jobs over `service`, which is None if the server takes no jobs."""
     handlers = _Handlers(service, root_path)
 
-    def route(method: str, pattern: str, handler: Handler, summary: str, *, changes: bool = False) -> Route:
-        return Route(method, pattern, handler, native.refuse, PROTOCOL, summary, changes_state=changes)
+    def route(rule: Rule, method: str, pattern: str, handler: Handler, summary: str) -> Route:
+        changes = method != "GET"
+        return Route(
+            method, pattern, handler, native.refuse, PROTOCOL, summary, changes_state=changes, rule=rule
+        )
 
     by_row = predict.predictor(flat=False)
     for prefix in ("/models/{name}", "/models/{name}/versions/{version}", "/models/{name}/tags/{tag}"):
         submit = partial(handlers.submit, f"{prefix}/predict", by_row)
-        yield route("POST", f"{prefix}/jobs", submit, "Submit a job: predict later", changes=True)
-    yield route("GET", "/models/{name}/jobs", handlers.list_jobs, "The jobs of a model, newest first")
-    yield route("GET", "/jobs/{id}", handlers.show, "A job, with its result once it is done")
-    yield route("GET", "/jobs/{id}/result", handlers.result, "What the predict route answered")
-    yield route("DELETE", "/jobs/{id}", handlers.cancel, "Cancel a job", changes=True)
+        yield route(PREDICTION, "POST", f"{prefix}/jobs", submit, "Submit a job: predict later")
+    newest = "The jobs of a model, newest first"
+    yield route(PREDICTION, "GET", "/models/{name}/jobs", handlers.list_jobs, newest)
+    yield route(OWN_JOB, "GET", "/jobs/{id}", handlers.show, "A job, with its result once it is done")
+    yield route(OWN_JOB, "GET", "/jobs/{id}/result", handlers.result, "What the predict route answered")
+    yield route(OWN_JOB, "DELETE", "/jobs/{id}", handlers.cancel, "Cancel a job")
 
 
 def submitting(
@@ -127,7 +140,7 @@ class _Handlers:
         prefix = prefix_of(request.headers, self._root_path)
 
         def show() -> Response:
-            record = service.registry.jobs.get(job_id)
+            record = _own(request, service.registry.jobs.get(job_id))
             # Two reads of one job: what has ended does not change between them.
             answer = service.registry.jobs.answer(job_id) if record.has_ended else None
             response = json_response(document_of(record, prefix, answer))
@@ -143,7 +156,7 @@ class _Handlers:
         prefix = prefix_of(request.headers, self._root_path)
 
         def answer() -> Response:
-            record = service.registry.jobs.get(job_id)
+            record = _own(request, service.registry.jobs.get(job_id))
             if not record.has_ended:
                 waiting = json_response(document_of(record, prefix), 202)
                 waiting.headers = (_RETRY_AFTER,)
@@ -166,7 +179,13 @@ class _Handlers:
         """Cancel a job that waits or runs."""
         service, job_id = self._on(), request.params["id"]
         prefix = prefix_of(request.headers, self._root_path)
-        return Deferred(lambda: json_response(document_of(service.registry.jobs.cancel(job_id), prefix)))
+
+        def cancel() -> Response:
+            if request.caller is not None:
+                _own(request, service.registry.jobs.get(job_id))
+            return json_response(document_of(service.registry.jobs.cancel(job_id), prefix))
+
+        return Deferred(cancel)
 
     def list_jobs(self, request: Request, plane: DataPlane) -> Deferred:
         """Answer the jobs of a model, by ``state``, at most ``limit`` of them, those ``before`` a number."""
@@ -220,6 +239,14 @@ def _number(name: str, text: str, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 11 and 1 <= int(text) <= most):
         raise UsageError(f"`{name}`", expected=f"a number from 1 to {most}", found=f"`{text[:64]}`")
     return int(text)
+
+
+def _own(request: Request, record: JobRecord) -> JobRecord:
+    """Return a job if its caller may ask its model; to others it does not exist. Raises `JobNotFound`."""
+    caller = request.caller
+    if caller is not None and not caller.may(PREDICTION, record.name):
+        raise JobNotFound(f"job `{record.id}`", expected="one of this registry", found="none")
+    return record
 
 
 def _check(request: Request, handler: Handler, plane: DataPlane) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import lading
+from lading.access import SERVER_FACTS
 from lading.errors import BodyInvalid, LadingError, MediaTypeRefused
 from lading.server.codecs import dataframe
 from lading.server.http.messages import Request, Response, Route
@@ -23,6 +24,8 @@ FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 # Names from `ErrorCode` in mlflow/protos/databricks.proto.
 _CODES = {
     400: "BAD_REQUEST",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
     404: "RESOURCE_DOES_NOT_EXIST",
     409: "RESOURCE_CONFLICT",
     429: "RESOURCE_EXHAUSTED",
@@ -42,7 +45,8 @@ _READERS = {
 
 def routes() -> Iterator[Route]:
     """List the routes that only MLflow has."""
-    yield Route("GET", "/version", version, refuse, PROTOCOL, "The version of the server")
+    summary = "The version of the server"
+    yield Route("GET", "/version", version, refuse, PROTOCOL, summary, rule=SERVER_FACTS)
 
 
 def version(_request: Request, _plane: DataPlane) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import lading
+from lading.access import SERVER_FACTS
 from lading.server.http.messages import Handler, Request, Response, Route, json_response
 from lading.server.http.prefix import prefix_of
 from lading.server.inference.dataplane import DataPlane
@@ -16,7 +17,8 @@ _PLACES = {"documentation": "/docs", "openapi": "/openapi.json", "health": "/hea
 
 def routes(root_path: str) -> Iterator[Route]:
     """List the one route; links begin with `root_path` where no proxy states another prefix."""
-    yield Route("GET", "/", greeter(root_path), native.refuse, PROTOCOL, "The places to begin at")
+    greet, summary = greeter(root_path), "The places to begin at"
+    yield Route("GET", "/", greet, native.refuse, PROTOCOL, summary, rule=SERVER_FACTS)
 
 
 def greeter(root_path: str) -> Handler:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lading.access import OPEN, PREDICTION
 from lading.errors import BodyInvalid, InvalidSetting, LadingError
 from lading.server.codecs import dataframe
 from lading.server.http.messages import Request, Response, Route, json_response
@@ -22,9 +23,11 @@ PROTOCOL = "vertex"
 def routes(settings: ServeSettings) -> Iterator[Route]:
     """List the routes at the paths that are set."""
     if path := _path("vertex_health_route", settings.vertex_health_route):
-        yield Route("GET", path, health, refuse, PROTOCOL, "200 when every model is ready")
+        summary = "200 when every model is ready"
+        yield Route("GET", path, health, refuse, PROTOCOL, summary, rule=OPEN)
     if path := _path("vertex_predict_route", settings.vertex_predict_route):
-        yield Route("POST", path, predict, refuse, PROTOCOL, "Predict instances", fast=True)
+        summary = "Predict instances"
+        yield Route("POST", path, predict, refuse, PROTOCOL, summary, fast=True, rule=PREDICTION)
 
 
 def _path(setting: str, path: str) -> str:

@@ -44,6 +44,9 @@ class CommandLine:
     namespace: str
     secret: str
     pull_secret: str
+    access_secret: str
+    tls_secret: str
+    metrics_secret: str
     cpus: int
     allow: str | None
     model_processes: int
@@ -98,6 +101,14 @@ class CommandLine:
 )
 @click.option(
     "--pull-secret", default="", metavar="NAME", help="Secret with the login to the image registry."
+)
+@click.option("--access-secret", default="", metavar="NAME", help="Secret with the file `access.toml`.")
+@click.option("--tls-secret", default="", metavar="NAME", help="Secret with `tls.crt` and `tls.key`.")
+@click.option(
+    "--metrics-secret",
+    default="",
+    metavar="NAME",
+    help="Secret with the key `token` by which Prometheus scrapes; makes a ServiceMonitor.",
 )
 @click.option("--cpus", type=click.IntRange(min=1), default=1, show_default=True, help="CPUs per pod.")
 @allow_option
@@ -301,6 +312,9 @@ def _options(line: CommandLine, image: str | None = None) -> Options:
         namespace=line.namespace,
         secret=line.secret,
         pull_secret=line.pull_secret,
+        access_secret=line.access_secret,
+        tls_secret=line.tls_secret,
+        metrics_secret=line.metrics_secret,
         cpus=line.cpus,
         allow=this_host(line.allow).allow,
         model_processes=line.model_processes,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lading.access import FACTS, OPEN, PREDICTION, SERVER_FACTS, Rule
 from lading.errors import LadingError
 from lading.server.http.messages import Handler, Response, Route
 from lading.server.protocols import error_response
@@ -20,8 +21,9 @@ _MODEL_PREFIXES = ("/models/{name}", "/models/{name}/versions/{version}", "/mode
 def routes() -> Iterator[Route]:
     """List the routes of this protocol."""
 
-    def route(method: str, pattern: str, handler: Handler, summary: str) -> Route:
-        return Route(method, pattern, handler, refuse, PROTOCOL, summary, fast=method == "POST")
+    def route(rule: Rule, method: str, pattern: str, handler: Handler, summary: str) -> Route:
+        fast = method == "POST"
+        return Route(method, pattern, handler, refuse, PROTOCOL, summary, fast=fast, rule=rule)
 
     for prefix in (*_MODEL_PREFIXES, ""):
         # Clients of the root routes send one row and expect one flat result.
@@ -30,16 +32,18 @@ def routes() -> Iterator[Route]:
         sample = predict.sample_predictor(flat=at_root)
         sample_label = predict.sample_label_predictor(flat=at_root)
         label = predict.label_predictor(flat=at_root)
-        yield route("POST", f"{prefix}/predict", predict.predictor(flat=at_root), "Predict")
-        yield route("POST", f"{prefix}/predict/label", label, "Predict labels")
-        yield route("GET", f"{prefix}/predict/test", sample, "Predict the first golden sample")
-        yield route("GET", f"{prefix}/predict/test/label", sample_label, "Predict its label")
-        yield route("GET", f"{prefix}/metadata", info.metadata, "Inputs and outputs, with a sample")
-        yield route("GET", f"{prefix}/label", info.label, "The labels by class")
-        yield route("GET", f"{prefix}/health", health, "Whether it is ready, and why not")
-    yield route("GET", "/models", info.list_models, "The models of this server")
+        by_row = predict.predictor(flat=at_root)
+        yield route(PREDICTION, "POST", f"{prefix}/predict", by_row, "Predict")
+        yield route(PREDICTION, "POST", f"{prefix}/predict/label", label, "Predict labels")
+        test = "Predict the first golden sample"
+        yield route(PREDICTION, "GET", f"{prefix}/predict/test", sample, test)
+        yield route(PREDICTION, "GET", f"{prefix}/predict/test/label", sample_label, "Predict its label")
+        yield route(FACTS, "GET", f"{prefix}/metadata", info.metadata, "Inputs and outputs, with a sample")
+        yield route(FACTS, "GET", f"{prefix}/label", info.label, "The labels by class")
+        yield route(OPEN, "GET", f"{prefix}/health", health, "Whether it is ready, and why not")
+    yield route(SERVER_FACTS, "GET", "/models", info.list_models, "The models of this server")
     for prefix in _MODEL_PREFIXES:
-        yield route("GET", prefix, info.show_model, "One model")
+        yield route(FACTS, "GET", prefix, info.show_model, "One model")
 
 
 def refuse(error: LadingError) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from lading.access import FACTS
 from lading.errors import LabelsNotFound
 from lading.server.http.messages import Request, Response, json_response
 from lading.server.inference.dataplane import DataPlane
@@ -78,9 +79,15 @@ def label(request: Request, plane: DataPlane) -> Response:
     return json_response(dict(served.labels))
 
 
-def list_models(_request: Request, plane: DataPlane) -> Response:
-    """List every version of this server, in whatever state."""
-    summaries = [_summary(version, plane) for versions in plane.models.values() for version in versions]
+def list_models(request: Request, plane: DataPlane) -> Response:
+    """List every version of this server, in whatever state, of the models that the caller may see."""
+    caller = request.caller
+    summaries = [
+        _summary(version, plane)
+        for name, versions in plane.models.items()
+        if caller is None or caller.may(FACTS, name)
+        for version in versions
+    ]
     return json_response({"models": summaries})
 
 

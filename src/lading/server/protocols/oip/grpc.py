@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lading.access import FACTS, LOAD, OPEN, PREDICTION, READ_ALL, SERVER_FACTS
 from lading.errors import BodyInvalid, InputUnknown
 from lading.server.codecs import repeated
 from lading.server.grpc import Call, Method, Service, descriptors
@@ -51,18 +52,18 @@ _SIZE = "binary_data_size"
 def service() -> Service:
     """Return the service with its methods."""
     methods = (
-        Method("ServerLive", server_live),
-        Method("ServerReady", server_ready),
-        Method("ServerMetadata", server_metadata),
-        Method("ModelReady", model_ready),
-        Method("ModelMetadata", model_metadata),
-        Method("ModelInfer", model_infer),
-        Method("ModelStreamInfer", model_infer, frame_streamed),
-        Method("ModelConfig", model_config),
-        Method("ModelStatistics", model_statistics),
-        Method("RepositoryIndex", repository_index),
-        Method("RepositoryModelLoad", refuse_loading),
-        Method("RepositoryModelUnload", refuse_loading),
+        Method("ServerLive", server_live, OPEN),
+        Method("ServerReady", server_ready, OPEN),
+        Method("ServerMetadata", server_metadata, SERVER_FACTS),
+        Method("ModelReady", model_ready, OPEN),
+        Method("ModelMetadata", model_metadata, FACTS, _name),
+        Method("ModelInfer", model_infer, PREDICTION, _model_name),
+        Method("ModelStreamInfer", model_infer, PREDICTION, _model_name, frame_streamed),
+        Method("ModelConfig", model_config, FACTS, _name),
+        Method("ModelStatistics", model_statistics, FACTS, _name_or_all),
+        Method("RepositoryIndex", repository_index, READ_ALL),
+        Method("RepositoryModelLoad", refuse_loading, LOAD, _model_name),
+        Method("RepositoryModelUnload", refuse_loading, LOAD, _model_name),
     )
     return Service(NAME, PROTOCOL, "oip", methods)
 
@@ -71,6 +72,18 @@ def service() -> Service:
 @cache
 def _message(name: str) -> Any:
     return descriptors.message("oip", f"inference.{name}")
+
+
+def _name(request: Any) -> tuple[str, ...]:
+    return (request.name,)
+
+
+def _name_or_all(request: Any) -> tuple[str, ...]:
+    return (request.name or "*",)  # Without a name, statistics are of all models.
+
+
+def _model_name(request: Any) -> tuple[str, ...]:
+    return (request.model_name,)
 
 
 def server_live(_request: Any, _call: Call) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from lading.access import FACTS, LOAD, OPEN, PREDICTION, READ_ALL, SERVER_FACTS, Rule
 from lading.errors import BodyInvalid, LadingError
 from lading.server.http.messages import Request, Response, Route, json_response
 from lading.server.inference.dataplane import DataPlane
@@ -35,25 +36,26 @@ def routes(metrics: Metrics, nan: str = "token") -> Iterator[Route]:
     """
     predict = predictor(json_text.dumps if nan == "token" else json_text.dumps_with_null)
 
-    def route(method: str, pattern: str, handler: Any, summary: str, *, fast: bool = False) -> Route:
-        return Route(method, pattern, handler, refuse, PROTOCOL, summary, fast=fast)
+    def route(rule: Rule, method: str, pattern: str, handler: Any, summary: str) -> Route:
+        fast = rule is PREDICTION
+        return Route(method, pattern, handler, refuse, PROTOCOL, summary, fast=fast, rule=rule)
 
     # Before the routes with a model's name, which would take `stats` for one.
-    yield route("GET", "/v2/models/stats", statistics(metrics), "Statistics of every version")
+    yield route(READ_ALL, "GET", "/v2/models/stats", statistics(metrics), "Statistics of every version")
     for prefix in _MODEL_PREFIXES:
-        yield route("POST", f"{prefix}/infer", predict, "Predict", fast=True)
-        yield route("GET", f"{prefix}/ready", model_ready, "Whether a version is ready")
-        yield route("GET", f"{prefix}/stats", statistics(metrics), "Statistics of a version")
-        yield route("GET", f"{prefix}/config", model_config, "A version as Triton configures it")
-        yield route("GET", prefix, model_metadata, "Inputs and outputs of a version")
-    yield route("GET", "/v2/health/live", live, "Whether the process answers")
-    yield route("GET", "/v2/health/ready", ready, "Whether every model is ready")
+        yield route(PREDICTION, "POST", f"{prefix}/infer", predict, "Predict")
+        yield route(OPEN, "GET", f"{prefix}/ready", model_ready, "Whether a version is ready")
+        yield route(FACTS, "GET", f"{prefix}/stats", statistics(metrics), "Statistics of a version")
+        yield route(FACTS, "GET", f"{prefix}/config", model_config, "A version as Triton configures it")
+        yield route(FACTS, "GET", prefix, model_metadata, "Inputs and outputs of a version")
+    yield route(OPEN, "GET", "/v2/health/live", live, "Whether the process answers")
+    yield route(OPEN, "GET", "/v2/health/ready", ready, "Whether every model is ready")
     for path in ("/v2", "/v2/"):  # Clients send both.
-        yield route("GET", path, server_metadata, "The server and its extensions")
-    yield route("POST", "/v2/repository/index", repository_index, "The models of this server")
+        yield route(SERVER_FACTS, "GET", path, server_metadata, "The server and its extensions")
+    yield route(READ_ALL, "POST", "/v2/repository/index", repository_index, "The models of this server")
     for act in ("load", "unload"):
         path = f"/v2/repository/models/{{name}}/{act}"
-        yield route("POST", path, refuse_loading, "Not supported: see releases")
+        yield route(LOAD, "POST", path, refuse_loading, "Not supported: see releases")
 
 
 def refuse(error: LadingError) -> Response:

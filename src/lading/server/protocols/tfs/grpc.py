@@ -7,6 +7,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
+from lading.access import FACTS, LOAD_ALL, PREDICTION
 from lading.errors import BodyInvalid, InputMissing, InvalidReference, NotSupported, OutputUnknown
 from lading.server.grpc import Call, Method, Service, descriptors
 from lading.server.inference.dataplane import rows_in
@@ -24,15 +25,26 @@ _CLASSIFY, _REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress
 def services() -> Iterator[Service]:
     """Return the services with their methods."""
     prediction = (
-        Method("Predict", _predict),
-        Method("Classify", _classify),
-        Method("Regress", _regress),
-        Method("MultiInference", _multi_inference),
-        Method("GetModelMetadata", _metadata),
+        Method("Predict", _predict, PREDICTION, _models),
+        Method("Classify", _classify, PREDICTION, _models),
+        Method("Regress", _regress, PREDICTION, _models),
+        Method("MultiInference", _multi_inference, PREDICTION, _models_of_tasks),
+        Method("GetModelMetadata", _metadata, FACTS, _models),
     )
     yield Service("tensorflow.serving.PredictionService", PROTOCOL, "tfs", prediction)
-    models = (Method("GetModelStatus", _status), Method("HandleReloadConfigRequest", _reload))
+    models = (
+        Method("GetModelStatus", _status, FACTS, _models),
+        Method("HandleReloadConfigRequest", _reload, LOAD_ALL),
+    )
     yield Service("tensorflow.serving.ModelService", PROTOCOL, "tfs", models)
+
+
+def _models(request: Any) -> tuple[str, ...]:
+    return (request.model_spec.name,)
+
+
+def _models_of_tasks(request: Any) -> tuple[str, ...]:
+    return tuple(task.model_spec.name for task in request.tasks)
 
 
 def _message(name: str) -> Any:

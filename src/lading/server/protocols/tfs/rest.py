@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from lading import errors
+from lading.access import FACTS, OPEN, PREDICTION, READ_ALL, Rule
 from lading.errors import BodyInvalid, InvalidReference, LadingError, RouteNotFound
 from lading.server.codecs.rows import quick_reader
 from lading.server.http.messages import Request, Response, Route
@@ -38,22 +40,23 @@ _STATUS: dict[type[LadingError], int] = {
 def routes() -> Iterator[Route]:
     """List the routes of this protocol."""
 
-    def route(method: str, pattern: str, handler: Any, summary: str) -> Route:
+    def route(rule: Rule, method: str, pattern: str, handler: Any, summary: str) -> Route:
         fast = method == "POST"
-        return Route(method, pattern, handler, refuse, PROTOCOL, summary, any_case=True, fast=fast)
+        made = Route(method, pattern, handler, refuse, PROTOCOL, summary, fast=fast, rule=rule)
+        return replace(made, any_case=True)
 
     for prefix in _MODEL_PREFIXES:
-        yield route("POST", f"{prefix}:predict", predict, "Predict, by row or by column")
-        yield route("POST", f"{prefix}:classify", classify, "Classify examples")
-        yield route("POST", f"{prefix}:regress", regress, "Regress examples")
-        yield route("GET", prefix, status, "The state of a model's versions")
-        yield route("GET", f"{prefix}/metadata", metadata, "The signature of a model")
-    yield route("GET", "/v1/models", nameless, "Refused: the name is missing")
+        yield route(PREDICTION, "POST", f"{prefix}:predict", predict, "Predict, by row or by column")
+        yield route(PREDICTION, "POST", f"{prefix}:classify", classify, "Classify examples")
+        yield route(PREDICTION, "POST", f"{prefix}:regress", regress, "Regress examples")
+        yield route(FACTS, "GET", prefix, status, "The state of a model's versions")
+        yield route(FACTS, "GET", f"{prefix}/metadata", metadata, "The signature of a model")
+    yield route(READ_ALL, "GET", "/v1/models", nameless, "Refused: the name is missing")
 
 
 def beyond() -> Iterator[Route]:
     """List the routes for requests under ``/v1`` that no other route takes."""
-    yield Route("*", "/v1/", malformed, refuse, PROTOCOL)
+    yield Route("*", "/v1/", malformed, refuse, PROTOCOL, rule=OPEN)  # It only refuses.
 
 
 def refuse(error: LadingError) -> Response:
