@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 
 from lading.batch.engines import Engine
-from lading.batch.engines.local import LocalEngine
 from lading.errors import InvalidSetting, missing_extra
 
 ENGINES = {
@@ -25,4 +24,4 @@ def engine(name: str) -> Engine:
         module = importlib.import_module(ENGINES[name])
     except ModuleNotFoundError as error:
         raise missing_extra(f"`--engine {name}`", name, error) from error
-    return LocalEngine() if name == "local" else Engine(module.score)
+    return module.LocalEngine() if name == "local" else Engine(module.score)
