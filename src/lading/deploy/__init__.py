@@ -81,7 +81,8 @@ class Options:
     ``secret`` names the Secret whose keys are the variables of registry and store (`LADING_REGISTRY`,
     `LADING_STORE` …); if it is empty, with `in-image` only, the pods know no registry. ``pull_secret`` names
     a Secret of type ``kubernetes.io/dockerconfigjson``, ``access_secret`` one with the access file,
-    ``tls_secret`` one of type ``kubernetes.io/tls``, ``metrics_secret`` one with the key of who scrapes. ``cpus`` is the number of CPUs, and threads, per pod.
+    ``tls_secret`` one of type ``kubernetes.io/tls``, ``metrics_secret`` one with the key of who scrapes.
+    ``cpus`` is the number of CPUs, and threads, per pod.
     """
 
     pattern: Pattern
