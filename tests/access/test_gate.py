@@ -17,7 +17,6 @@ from lading.access.keys import new_key
 from lading.errors import AccessDenied, CallerUnknown, RateExceeded
 from support.access_files import Keys
 
-
 OTHER = "lading_FadRCyToXQC8yTl7A0pr6V9gmrq8j5d123sUUH"
 """A key by its form, which nobody has."""
 
