@@ -62,7 +62,7 @@ class Gate:
             # Imported here: it brings cryptography, which keys alone do not need.
             from lading.access.tokens import open_tokens
 
-            tokens = open_tokens(file.issuers, self._clock)
+            tokens = open_tokens(file.issuers, self._clock, self._tokens)
         before, self._tokens = self._tokens, tokens
         self._file = file
         self.open_health = file.open_health
