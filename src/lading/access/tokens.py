@@ -109,7 +109,7 @@ def open_tokens(
     opened: list[tuple[IssuerRules, IssuerKeys]] = []
     try:
         for rules in issuers:
-            # Those of an issuer whose rules are the same are known already. A file may differ: it is read again.
+            # Those of an issuer with the same rules are known already. A file may differ: it is read again.
             kept = before.take(rules) if before is not None and not rules.jwks_file else None
             opened.append((rules, kept or IssuerKeys.open(rules)))
     except InvalidSetting:
