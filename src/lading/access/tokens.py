@@ -19,7 +19,7 @@ from lading.access import Caller, Grant
 from lading.access.file import ClaimGrant, IssuerRules
 from lading.access.issuers import IssuerKeys, check_keys
 from lading.access.limits import slots_of
-from lading.errors import CallerUnknown, InvalidSetting, missing_extra
+from lading.errors import CallerUnknown, missing_extra
 
 PROVED_S = 300.0
 """How long a token that was proved is not proved again."""
@@ -106,16 +106,14 @@ def open_tokens(
     Raises `ExtraMissing` without the libraries of the extra `access`, `InvalidSetting` for a file of keys.
     """
     _require_library()
-    opened: list[tuple[IssuerRules, IssuerKeys]] = []
-    try:
-        for rules in issuers:
-            # Those of an issuer with the same rules are known already. A file may differ: it is read again.
-            kept = before.take(rules) if before is not None and not rules.jwks_file else None
-            opened.append((rules, kept or IssuerKeys.open(rules)))
-    except InvalidSetting:
-        for _, keys in opened:
-            keys.close()
-        raise
+    # All are looked at before anything is taken over: a file that cannot be used changes nothing.
+    for rules in issuers:
+        check_keys(rules)
+    opened = []
+    for rules in issuers:
+        # Those of an issuer with the same rules are known already. A file may differ: it is read again.
+        kept = before.take(rules) if before is not None and not rules.jwks_file else None
+        opened.append((rules, kept or IssuerKeys.open(rules)))
     return Tokens(opened, clock)
 
 
