@@ -23,6 +23,7 @@ from lading.errors import (
     AnswerTypeRefused,
     BodyInvalid,
     BodyTooLarge,
+    CallerUnknown,
     InputError,
     LadingError,
     MediaTypeRefused,
@@ -356,7 +357,9 @@ class Pipeline:
     def _counters_of_none(self, exchange: Exchange, error: LadingError | None) -> RequestCounters:
         """Return the counters of an exchange without a job: of the version it asked for, if that is known."""
         protocol = exchange.route.protocol if exchange.route is not None else NO_ROUTE
-        name, version = self._target(exchange) if error is not None else ("", 0)
+        # Which models somebody unknown has named is not looked up: a flood of wrong keys has to be cheap.
+        looks = error is not None and not isinstance(error, CallerUnknown)
+        name, version = self._target(exchange) if looks else ("", 0)
         return self.metrics.counters(name, version, protocol)
 
     def _show_release(

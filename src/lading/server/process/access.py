@@ -102,6 +102,8 @@ class RequestAccess:
         raise CallerUnknown("`authorization`", expected="a credential", found="none", hint=hint)
 
     def _note(self, exchange: Exchange, caller: Caller | None, error: LadingError) -> None:
+        if not self._gate.audit.may_write():
+            return
         method, path, _ = exchange.request_line()
         address = self._callers.address(exchange.address(), exchange.headers.get(_FORWARDED))
         name = caller.name if caller is not None else ""
