@@ -63,6 +63,7 @@ def test_every_example_is_a_valid_command_line(path, command, monkeypatch, tmp_p
     (tmp_path / "iris.bundle" / "bundle.json").touch()
     (tmp_path / "requirements").mkdir()
     (tmp_path / "wheels").mkdir()
+    (tmp_path / "feeds").mkdir()
     signing = (
         "ci.pem",
         "ci.pub",
@@ -78,7 +79,9 @@ def test_every_example_is_a_valid_command_line(path, command, monkeypatch, tmp_p
     monkeypatch.chdir(tmp_path)
     assert isinstance(command, Command | Group)
     for example in command.examples:
-        words = shlex.split(example.replace("\\\n", "").partition("lading ")[2].partition(" > ")[0])
+        typed = example.replace("\\\n", "").partition("lading ")[2].partition(" > ")[0]
+        # One that the shell evaluates ends with its bracket.
+        words = shlex.split(typed.partition(')" ')[0])
         assert tuple(words[: len(path)]) == path
         command.make_context(command.name, words[len(path) :])
 
