@@ -54,7 +54,6 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Registry", (push, pull, list_models, show, diff, tag, matrix, remove, gc)),
     ("Serve and predict", (serve, predict, batch, jobs, access)),
     ("Sign and attest", (sign, attest, key)),
-    ("Serve and predict", (serve, predict, batch, jobs)),
     ("Images", (image,)),
     ("Releases", (release, rollout, rollback, history)),
     ("Monitoring", (hub, monitor, log, replay)),

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from lading.access import ROLES, Grant
-from lading.access.file import AccessFile
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import json_option
@@ -26,6 +25,8 @@ from lading.clock import iso_time
 @json_option
 def check(file: Path, as_json: bool) -> None:
     """Read FILE as a server would, and list its callers; the addresses of issuers are not asked."""
+    from lading.access.file import AccessFile
+
     known = AccessFile.read(file)
     known.check_libraries()
     rows = list(_rows(known))
