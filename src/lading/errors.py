@@ -30,6 +30,9 @@ One long file, because the tree is one thing: a test holds the drawing and the c
     │   ├── SamplesInvalid          golden samples that are unreadable or do not fit the signature
     │   ├── RequirementsInvalid     requirements.txt is not sorted lines of name==version
     │   └── EnvironmentLockInvalid  environment.lock is not sorted lines of name==version with their hashes
+    ├── FeedError                 a feed of vulnerabilities or of ends of life that cannot be relied on
+    │   ├── FeedInvalid             a file that is no feed, or exceeds a limit of reading them
+    │   └── FeedStale               a feed that is older than it may be
     ├── ImageInvalid              a container image or wheel that cannot be read or built on
     ├── ConversionError           the model cannot be packed truthfully
     │   ├── ConverterMissing        no converter knows this model
@@ -302,6 +305,18 @@ class RequirementsInvalid(BundleError):
 
 class EnvironmentLockInvalid(BundleError):
     """``environment.lock`` is not sorted lines of ``name==version`` with the sha256 of their wheels."""
+
+
+class FeedError(LadingError):
+    """A feed of vulnerabilities or of ends of life that cannot be relied on."""
+
+
+class FeedInvalid(FeedError):
+    """A file that is no feed, or exceeds a limit of reading them."""
+
+
+class FeedStale(FeedError):
+    """A feed that is older than it may be."""
 
 
 class ImageInvalid(LadingError):

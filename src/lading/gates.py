@@ -6,6 +6,7 @@ max_memory_mb = 200
 min_metric.accuracy = 0.9
 max_metric.rmse = 0.5
 no_worse_than_live.accuracy = 0.01
+max_vulnerability = "high"
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ _NUMBERS = {
     "max_memory_mb": "memory_mb",
 }
 _TABLES = ("min_metric", "max_metric", "no_worse_than_live")
+VULNERABILITY = "max_vulnerability"
+"""The gate of scans, which a release judges: a scan measures nothing of a bundle, and feeds change."""
+
+SEVERITIES = ("none", "low", "medium", "high", "critical")
+
 # The table of limits on live traffic, which `verdict` reads; one file may hold both.
 _LIVE = "live"
 
@@ -37,7 +43,7 @@ class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """The limits of one file; None or empty means no limit.
 
     ``max_latency_p99_ms`` is that of one row. ``no_worse_than_live`` holds the allowed drop of a metric of
-    which higher is better.
+    which higher is better, ``max_vulnerability`` the worst severity that a release may have.
     """
 
     max_latency_p99_ms: float | None = None
@@ -46,6 +52,7 @@ class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     min_metric: dict[str, float] = {}
     max_metric: dict[str, float] = {}
     no_worse_than_live: dict[str, float] = {}
+    max_vulnerability: str | None = None
 
     @classmethod
     def read(cls, path: Path | str) -> Gates:
@@ -62,8 +69,10 @@ class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                 fields[key] = _table(where, key, value)
             elif key in _NUMBERS:
                 fields[key] = limit_of(where, key, value, at_least=0)
+            elif key == VULNERABILITY:
+                fields[key] = _severity(where, key, value)
             elif key != _LIVE:
-                raise unknown_key(where, key, [*_NUMBERS, *_TABLES, _LIVE])
+                raise unknown_key(where, key, [*_NUMBERS, *_TABLES, VULNERABILITY, _LIVE])
         return cls(**fields)
 
 
@@ -120,7 +129,7 @@ def judge(
     """Compare measured `numbers` and the bundle's `metrics` with every gate.
 
     `live_metrics` is None if no version is live. A missing number or metric fails its gate: what was not
-    measured is not proved.
+    measured is not proved. ``max_vulnerability`` is not among them: a release judges the last scan by it.
     """
     checks = []
     for gate, number in _NUMBERS.items():
@@ -175,6 +184,13 @@ def _check(gate: str, holds: bool, expected: str, value: str) -> Check:
 def _not_stated(name: str, metrics: Mapping[str, float]) -> str:
     stated = ", ".join(f"`{metric}`" for metric in metrics) or "none"
     return f"no metric `{name}` in the bundle, which states {stated}"
+
+
+def _severity(where: str, key: str, value: Any) -> str:
+    if isinstance(value, str) and value in SEVERITIES:
+        return value
+    expected = "one of " + ", ".join(f"`{name}`" for name in SEVERITIES)
+    raise InvalidSetting(f"`{key}` in `{where}`", expected=expected, found=_describe(value))
 
 
 def _table(where: str, key: str, value: Any) -> dict[str, float]:

@@ -358,6 +358,9 @@ class StoreSettings:
     jobs_kept_hours: float = option(
         72.0, "Hours that jobs and their results are kept in the catalog after they have ended.", at_least=0
     )
+    feeds: str = option(
+        "", "Folder of feeds of vulnerabilities and ends of life that `lading scan` reads; empty: none."
+    )
     insecure_registries: str = option(
         "", "Comma-separated hosts of OCI registries to use without TLS; this machine is always one."
     )
@@ -440,6 +443,13 @@ def log_url(
         beside = registry_url(registry, environ)
         return str((home(environ) if "://" in beside else Path(beside).expanduser().absolute()) / "log")
     return chosen if "://" in chosen else str(Path(chosen).expanduser().absolute())
+
+
+def feeds_folder(folder: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the folder of feeds: `folder`, else ``LADING_FEEDS``, or None without either."""
+    named = store_settings(environ).feeds
+    chosen = folder or (Path(named) if named else None)
+    return chosen.expanduser().absolute() if chosen is not None else None
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path | None:

@@ -27,6 +27,7 @@ NARROW = [
     "docs/guides/first-model-transformers.md",
     "docs/guides/signing.md",
     "docs/guides/team.md",
+    "docs/guides/vulnerabilities.md",
 ]
 WIDEST = 92
 """Columns of a code block that GitHub shows without a scroll bar."""
@@ -78,6 +79,14 @@ def test_the_guide_of_models_in_python_runs_as_it_stands(tmp_path):
     assert "holds here" in output
     assert output.strip().splitlines()[-6:-3] == ['"pay"', '"ask"', '"ask"']
     assert output.strip().splitlines()[-3:] == ["True", "True", "['praise', 'read it']"]
+
+
+@pytest.mark.slow
+def test_the_guide_to_vulnerabilities_runs_as_it_stands(tmp_path):
+    output = follow(script(GUIDES / "vulnerabilities.md"), tmp_path, free_port())
+    assert "critical 9.8" in output
+    assert "gate `max_vulnerability`: expected nothing above `high`, found MADE-UP-1 (critical)" in output
+    assert "findings in what 1 server run" in output or "finding in what 1 server run" in output
 
 
 @pytest.mark.slow

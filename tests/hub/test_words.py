@@ -32,6 +32,7 @@ def sentences() -> set[str]:
         drawing.ALARM_KINDS,
         drawing.RUN_KINDS,
         drawing.RUN_STATES,
+        drawing.SEVERITIES,
         drawing.JOB_STATES,
         drawing.HOOK_STATES,
         drawing.SERVED_STATES,

@@ -139,6 +139,7 @@ def linear_bundle(
     owner: str = "ml@example.com",
     scale: float = 1.0,
     dtype: str = "float32",
+    requirements: str = REQUIREMENTS,
     **changes: Any,
 ) -> Bundle:
     """Write a bundle of `linear_model` to `path`; another `seed` gives another digest.
@@ -152,4 +153,4 @@ def linear_bundle(
         name, features=features, classes=classes, labels=labels, owner=owner, dtype=dtype, **changes
     )
     samples = linear_samples(model, features=features, rows=rows, dtype=dtype)
-    return write_bundle(Path(path), draft, model=model, samples=samples, requirements=REQUIREMENTS)
+    return write_bundle(Path(path), draft, model=model, samples=samples, requirements=requirements)

@@ -22,6 +22,11 @@ from lading.registry.records import NewVersion
 from lading.release import Plan
 from lading.signature import Signature, Tensor
 from lading.traffic import FeedbackCounts
+from lading.trust.ends import EndOfLife
+from lading.trust.feeds import FeedState
+from lading.trust.records import record_scan
+from lading.trust.running import server_subject
+from lading.trust.scan import Finding, Scan
 from support.alert_states import firing
 from support.bundles import linear_bundle
 from support.hub_jobs import submission
@@ -66,6 +71,7 @@ def fill(registry: Registry, folder: Path, text: str) -> None:
     )
     registry.fleet.lease("rollout", text, 60)
     beat(registry, text)
+    scan_everything(registry, text)
     count(registry, live, text)
     alert(registry, text)
     log(folder / "registry" / "log", text)
@@ -195,6 +201,34 @@ def end_job(registry: Registry, text: str) -> None:
     registry.jobs.exchange_webhooks([], 1, 60.0)
     result = HookResult(id=REPLICA, attempts=1, delivered=False, text=text)
     registry.jobs.exchange_webhooks([result], 0, 60.0)
+
+
+def scan_everything(registry: Registry, text: str) -> None:
+    """Attach a scan that says nothing but `text` to the packages of each server."""
+    finding = Finding(
+        id=text,
+        names=(text, text),
+        ecosystem=text,
+        component=text,
+        version=text,
+        summary=text,
+        fixed_in=(text,),
+    )
+    feed = FeedState(kind="osv", name=text, date=text, covers=(text,))
+    end = EndOfLife(product=text, cycle=text, component=text, ends=text, ended=True, extended=text)
+    for server in registry.fleet.replicas():
+        subject, _ = server_subject(server)
+        made = Scan(
+            subject=subject,
+            scanned_at=text,
+            feeds=(feed,),
+            components=1,
+            checked=1,
+            findings=(finding,),
+            ends=(end,),
+            not_checked=(),
+        )
+        record_scan(registry.attachments, [subject.digest], made, actor=text)
 
 
 def beat(registry: Registry, text: str) -> None:

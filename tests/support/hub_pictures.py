@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "hub"
 STAMP = FOLDER / "taken-of.txt"
-MOST_BYTES, MOST_BYTES_ALL = 60_000, 1_000_000
+MOST_BYTES, MOST_BYTES_ALL = 60_000, 1_200_000
 PAGES: Mapping[str, tuple[str, str]] = {
     "home": ("/", "What needs somebody, the most urgent first"),
     "models": ("/models", "Every model, with its live version and its release"),
@@ -46,6 +46,7 @@ PAGES: Mapping[str, tuple[str, str]] = {
     "jobs": ("/jobs", "Inference jobs, and which of them wait"),
     "job": (f"/jobs/{DONE}", "One job: how long it waited, who answered, and its webhook"),
     "inventory": ("/inventory", "Every server and what it runs"),
+    "vulnerabilities": ("/vulnerabilities", "What is known against what runs, by which feeds of which day"),
     "replica": ("/inventory/models-3", "One server, which could not load a version"),
     "history": ("/history", "What happened to the releases of all models"),
     "model-history": ("/history/churn", "The history of one model, checked as a whole"),

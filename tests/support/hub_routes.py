@@ -45,6 +45,7 @@ SCENE: Mapping[str, tuple[str, ...]] = {
         "/models/parcel-delay/1/release",
     ),
     "/sign-in": ("/sign-in", "/sign-in?model=churn"),
+    "/vulnerabilities": ("/vulnerabilities", "/vulnerabilities?q=nothing", "/vulnerabilities?severity=high"),
     "/inventory": ("/inventory", "/inventory?q=nobody"),
     "/inventory/{id:path}": ("/inventory/models-1", "/inventory/models-3", "/inventory/models-4"),
     "/history": ("/history", "/history?kind=refused"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,10 @@ from lading.release import EventDraft, Plan
 from lading.replica import Replica, ReplicaModel
 from lading.rollout import driver as rollout
 from lading.signature import Signature, Tensor
+from lading.trust.feeds import Advisory, Affected, Cycle, Event, Feeds, FeedState
+from lading.trust.records import record_scan
+from lading.trust.running import server_subject
+from lading.trust.scan import scan
 from support import hub_jobs, hub_runs
 from support.alert_states import firing
 from support.bundles import REQUIREMENTS, linear_draft, linear_model, run_model
@@ -122,6 +127,7 @@ class _Scene:
         )
         self._canary()
         self._replicas()
+        self._scan()
         self._log()
         self._runs()
         self._clock.at = NOW - 2 * MINUTE
@@ -318,6 +324,28 @@ class _Scene:
                 models.append(self._loaded("fraud-screen", 2))
             self._registry.fleet.beat(_replica(number, tuple(models)))
 
+    def _scan(self) -> None:
+        """Scan the packages of the servers against a feed that has something against two of them."""
+        (subject, components), *_ = map(server_subject, self._registry.fleet.replicas())
+        advisories = {
+            ("PyPI", "uvicorn"): _advisory("CVE-2026-90412", "uvicorn", "0.55.1", severity="high", score=7.5),
+            ("PyPI", "numpy"): _advisory("PYSEC-2026-1207", "numpy", "2.4.9"),
+        }
+        pypi = FeedState(
+            kind="osv", name="PyPI/all.zip", date="2026-11-30T02:11:08Z", entries=18_204, covers=("PyPI",)
+        )
+        ends = FeedState(
+            kind="end-of-life",
+            name="python.json",
+            date="2026-11-29T00:00:00Z",
+            date_of="feed",
+            covers=("python",),
+        )
+        cycles = {"python": (Cycle(product="python", name="3.11", ends="2027-10-31"),)}
+        feeds = Feeds(states=(pypi, ends), advisories=advisories, cycles=cycles)
+        made = scan(subject, components, feeds, datetime.datetime.fromtimestamp(NOW - HOUR, datetime.UTC))
+        record_scan(self._registry.attachments, [subject.digest], made, actor=MINA)
+
     def _loaded(self, name: str, number: int, **changes: Any) -> ReplicaModel:
         version = self._version(name, number)
         values = {
@@ -351,6 +379,12 @@ def _replica(number: int, models: tuple[ReplicaModel, ...]) -> Replica:
         providers=("CPUExecutionProvider",), fingerprint=FINGERPRINTS[0].id, image=None,
         started_at="2026-11-24T08:00:00Z", models=models, settings={"workers": "2", "grpc_port": "9000"},
     )  # fmt: skip
+
+
+def _advisory(id: str, name: str, fixed: str, **more: Any) -> tuple[Advisory, ...]:
+    events = (Event(introduced="0"), Event(fixed=fixed))
+    affected = (Affected(ecosystem="PyPI", name=name, ranges=(events,)),)
+    return (Advisory(id=id, summary=f"What a fault of {name} lets a caller do", affected=affected, **more),)
 
 
 def _alert(each: Alarm) -> AlertState:

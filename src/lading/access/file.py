@@ -114,18 +114,6 @@ class AccessFile(msgspec.Struct, frozen=True, kw_only=True):
         """How many keys, certificates and issuers it names."""
         return len(self.keys) + len(self.certificates) + len(self.issuers)
 
-    def check_libraries(self) -> None:
-        """Raise `ExtraMissing` if tokens or certificates cannot be read here, `InvalidSetting` for keys."""
-        # Imported here: most files have keys alone, and need neither.
-        if self.issuers:
-            from lading.access.tokens import check_issuers
-
-            check_issuers(self.issuers)
-        if self.certificates:
-            from lading.access.certificates import require_reader
-
-            require_reader()
-
     @classmethod
     def read(cls, path: Path | str) -> AccessFile:
         """Read a file of TOML; raises `InvalidSetting`, which names the path and what is wrong there."""

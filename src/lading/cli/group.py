@@ -33,6 +33,8 @@ from lading.cli.commands.remove import remove
 from lading.cli.commands.replay import replay
 from lading.cli.commands.rollback import rollback
 from lading.cli.commands.rollout import rollout
+from lading.cli.commands.sbom import sbom
+from lading.cli.commands.scan import scan
 from lading.cli.commands.serve import serve
 from lading.cli.commands.show import show
 from lading.cli.commands.sign import sign
@@ -56,6 +58,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Sign and attest", (sign, attest, key)),
     ("Images", (image,)),
     ("Releases", (release, rollout, rollback, history)),
+    ("Trust", (sbom, scan)),
     ("Monitoring", (hub, monitor, log, replay)),
     ("Deployment", (deploy,)),
     ("Inventory", (inventory,)),
@@ -97,7 +100,7 @@ class Commands(Group):
 def group() -> None:
     """Take a trained model into production: packed with proof, verified where it runs, served.
 
-    Exit codes: 0 done, 1 refused, 2 usage error, 3 not found, 4 unavailable.
+    Exit codes: 0 done, 1 refused, 2 usage error, 3 not found, 4 unavailable, 5 a stale feed.
     """
 
 

@@ -62,10 +62,7 @@ def make_app(
             *(Route(path, answering.page(template, view)) for path, (template, view) in searches.items()),
             Route("/api/runs/{id}.csv", answering.file(pages.run_table)),
             # Before the data of pages: those of a model `a.json` are at `/api/history?model=a.json`.
-            *(
-                Route(f"/api/history/{{name}}.{form}", partial(pages.export_history, form=form))
-                for form in ("json", "csv")
-            ),
+            *_histories(pages),
             *(
                 Route("/api" + ("/home" if path == "/" else path), answering.data(view))
                 for path, (_, view) in {**views, **searches}.items()
@@ -90,6 +87,13 @@ def make_app(
         app.add_middleware(ForReaders, access=access)
     app.add_middleware(WithHeaders, hosts=hosts)
     return app
+
+
+def _histories(pages: Pages) -> list[Route]:
+    return [
+        Route(f"/api/history/{{name}}.{form}", partial(pages.export_history, form=form))
+        for form in ("json", "csv")
+    ]
 
 
 def _tables(pages: Pages, answering: Answering) -> list[Route]:
@@ -130,6 +134,7 @@ def _views(pages: Pages) -> Mapping[str, tuple[str, View]]:
         **{f"/models/{{name}}/release/{act}": ("act.html", partial(pages.act, act=act)) for act in ACTS},
         "/models/{name}/{version:int}/release": ("begin.html", pages.begin),
         "/models/{name}/{version:int}": ("version.html", pages.version),
+        "/vulnerabilities": ("vulnerabilities.html", pages.vulnerabilities),
         "/inventory": ("inventory.html", pages.inventory),
         "/inventory/{id:path}": ("replica.html", pages.replica),
         "/history": ("history.html", pages.history),

@@ -19,6 +19,7 @@ from lading.hub.sentences import say, say_reason
 from lading.hub.views.act import BUTTONS, LONGEST_REASON, PROBLEMS
 from lading.hub.views.begin import MODES_OF_FORM, USUAL_HOLD, USUAL_STEPS
 from lading.hub.views.inventory import MODELS_SHOWN
+from lading.hub.views.vulnerabilities import SERVERS_NAMED
 from lading.hub.words import LANGUAGES, Translate, translator, visible, whole
 from lading.profile.described import share_text
 from lading.registry.catalog.releases import SEARCHED_EVENTS
@@ -78,8 +79,18 @@ ALARM_KINDS = {
     "slice": "slice",
     "release": "release rolled back",
     "log-dropped": "log records lost",
+    "vulnerability": "known vulnerability",
 }
 """What alarms, by the kind of an alarm or of a finding."""
+SEVERITIES = {
+    "critical": "critical",
+    "high": "high",
+    "medium": "medium",
+    "low": "low",
+    "none": "harmless",
+    "unknown": "not rated",
+}
+"""How bad a vulnerability is."""
 SOURCES = {"reference": "reference data", "samples": "golden samples", "log": "logged requests"}
 """What a profile was measured on."""
 RUN_KINDS = {"batch": "batch run", "training": "training run"}
@@ -151,6 +162,7 @@ class Drawing:
         self._environment.globals.update(sources=SOURCES, share_text=share_text)
         self._environment.globals.update(alarm_kinds=ALARM_KINDS, translated=_translated)
         self._environment.globals.update(size=units.size, short=_short, share=units.weight, quoted=quoted)
+        self._environment.globals.update(severities=SEVERITIES, servers_named=SERVERS_NAMED)
         self._environment.globals.update(evidence=evidence_chart, gates=evidence_chart.GATES)
         self._environment.globals.update(charts=charts, assets=assets, ages=AGES, live="")
         self._environment.globals.update(run_kinds=RUN_KINDS, run_states=RUN_STATES, duration=units.duration)

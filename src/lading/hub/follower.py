@@ -14,6 +14,8 @@ from lading.hub.knowledge import Knowledge
 from lading.registry import Registry
 from lading.registry.catalog.runs import RunQuery
 from lading.runs import RunState
+from lading.trust.records import LastScans
+from lading.trust.running import digests_of
 
 log = logging.getLogger("lading.hub")
 
@@ -44,6 +46,7 @@ class Follower:
     def __init__(self, registry: Registry, clock: Callable[[], float] = time.time) -> None:
         self._registry = registry
         self._clock = clock
+        self._scans = LastScans(registry.attachments)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hub follower", daemon=True)
         # When the reading that goes on now has begun, and what is known if it takes long.
@@ -74,7 +77,7 @@ class Follower:
         slow = self._known.failure or f"the catalog: expected an answer, found none in {SLOW_S:g} s"
         self._reading = (time.monotonic(), Known(self._known.knowledge, slow))
         try:
-            knowledge = read_knowledge(self._registry, self._clock)
+            knowledge = read_knowledge(self._registry, self._clock, self._scans)
         except LadingError as error:
             failure = one_line(error)
             # Once for each cause: an outage of a night would fill the log.
@@ -101,14 +104,22 @@ class Follower:
             failures = failures + 1 if self.known.failure else 0
 
 
-def read_knowledge(registry: Registry, clock: Callable[[], float] = time.time) -> Knowledge:
-    """Read what is known of everything: seven queries. Raises `RegistryUnavailable`."""
+def read_knowledge(
+    registry: Registry, clock: Callable[[], float] = time.time, scans: LastScans | None = None
+) -> Knowledge:
+    """Read what is known of everything: eight queries, and one for each scan that `scans` has not read.
+
+    Raises `RegistryUnavailable`.
+    """
     # Before the queries: what changes while they run is newer than that.
     read_at = clock()
+    replicas = registry.fleet.replicas()
+    scans = scans or LastScans(registry.attachments)
     return Knowledge(
         newest={version.name: version for version in registry.versions.newest()},
         releases={release.name: release for release in registry.releases.wanted()},
-        replicas=registry.fleet.replicas(),
+        replicas=replicas,
+        scans=scans.read(digests_of(replica for replica in replicas if not replica.gone)),
         alarms=registry.monitoring.alarms(open_only=True, limit=_MOST_ALARMS),
         runs=[
             run for state in _NOT_FINISHED for run in registry.runs.page(RunQuery(state=state), _MOST_RUNS)

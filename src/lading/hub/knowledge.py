@@ -12,6 +12,7 @@ from lading.registry.records import ModelVersion
 from lading.release import Release
 from lading.replica import Replica, ReplicaModel
 from lading.runs import Run
+from lading.trust.scan import Scan
 
 
 class Serving(msgspec.Struct, frozen=True):
@@ -24,7 +25,8 @@ class Serving(msgspec.Struct, frozen=True):
 class Knowledge(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The newest version and the current release of every model, all replicas, and the open alarms.
 
-    ``runs`` are the last runs over data sets that run, have failed or are lost, some of each.
+    ``runs`` are the last runs over data sets that run, have failed or are lost, some of each; ``scans`` are
+    the last ones of what runs, by digest.
     ``read_at`` is the Unix time, by the clock of this process, at which the catalog said so.
     """
 
@@ -33,6 +35,7 @@ class Knowledge(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     replicas: Sequence[Replica]
     alarms: Sequence[Alarm]
     runs: Sequence[Run] = ()
+    scans: Mapping[str, Scan] = {}
     read_at: float
 
     @cached_property

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import lading
-from lading.hub.views import alarms, history, inventory, jobs, models, monitoring, runs
+from lading.hub.views import alarms, history, inventory, jobs, models, monitoring, runs, vulnerabilities
 from lading.hub.views.act import ACTS, ActPage
 from lading.hub.views.begin import BeginPage
 from lading.hub.views.home import Home
@@ -167,6 +167,15 @@ OPERATIONS: dict[str, Operation] = {
         "A table behind the charts of monitoring",
         None,
         (_SINCE, Parameter("table", {"type": "string", "enum": list(MONITORING_TABLES)}, "Which table.")),
+    ),
+    "/api/vulnerabilities": Operation(
+        "What scans know against what runs",
+        vulnerabilities.Vulnerabilities,
+        (
+            _Q,
+            *(_choice(name, values, "Only these.") for name, values in vulnerabilities.FILTERS.items()),
+            *(_sort(vulnerabilities.COLUMNS), _PAGE),
+        ),
     ),
     "/api/inventory": Operation(
         "The table of servers",

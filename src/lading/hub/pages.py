@@ -18,7 +18,7 @@ from lading.hub.knowledge import Knowledge
 from lading.hub.prediction_log import PredictionLog
 from lading.hub.reading import Answer, Reader
 from lading.hub.spreadsheet import Cell, csv_text
-from lading.hub.views import history, inventory
+from lading.hub.views import history, inventory, vulnerabilities
 from lading.hub.views.act import Act, ActPage, Seen, act_page, possible_acts
 from lading.hub.views.alarms import AlarmsState, alarms_page, read_alerts
 from lading.hub.views.begin import BeginPage, begin_page
@@ -131,6 +131,11 @@ class Pages:
         """Make the table of replicas."""
         state = TableState.of(request.query_params, inventory.COLUMNS, inventory.FILTERS)
         return inventory.inventory(knowledge, state), ""
+
+    def vulnerabilities(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
+        """Make the page of what scans know against what runs."""
+        state = TableState.of(request.query_params, vulnerabilities.COLUMNS, vulnerabilities.FILTERS)
+        return vulnerabilities.vulnerabilities(knowledge, state), ""
 
     def replica(self, request: Request, knowledge: Knowledge) -> tuple[Any, str]:
         """Make the page of one replica."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from lading.access.file import AccessFile
 from lading.access.gate import Gate
+from lading.access.libraries import check_libraries
 from lading.access.tls import Tls, tls_files
 from lading.access.watch import FileWatch
 from lading.hub.access.by_file import FileAccess
@@ -26,7 +27,7 @@ def opened_access(security: HubSecurity, opened: ExitStack) -> FileAccess | None
     if not security.access:
         return None
     file = AccessFile.read(security.access)
-    file.check_libraries()
+    check_libraries(file)
     gate = opened.enter_context(closing(Gate(file)))
 
     def reload() -> None:

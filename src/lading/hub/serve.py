@@ -63,12 +63,7 @@ def serve(  # noqa: PLR0913 - what a process is started with
         is_local = host in _LOOPBACK or host == "::1"
         hosts = _LOOPBACK if is_local else frozenset()
         app = make_app(
-            registry,
-            follower,
-            hosts,
-            access,
-            ending=lambda: server.should_exit,
-            log=prediction_log,
+            registry, follower, hosts, access, ending=lambda: server.should_exit, log=prediction_log
         )
         if access.has_key and not is_local and tls is None:
             log.warning("the key is typed over plain HTTP unless a proxy in front of %s takes TLS off", host)

@@ -17,14 +17,17 @@ import msgspec
 
 from lading.alarms import Alarm, AlarmKind
 
-FindingKind = Literal[AlarmKind, "log-dropped", "release"]
-"""What an alert can be about: the kinds of a monitor's alarms, lost log records, a release rolled back."""
+FindingKind = Literal[AlarmKind, "log-dropped", "release", "vulnerability"]
+"""What an alert can be about: a monitor's alarms, lost log records, a release rolled back, a known fault."""
 
 Severity = Literal["page", "warn", "info"]
 Status = Literal["pending", "firing", "resolved"]
 
-KINDS: tuple[str, ...] = ("drift", "decay", "slice", "input-checks", "release")
+KINDS: tuple[str, ...] = ("drift", "decay", "slice", "input-checks", "release", "vulnerability")
 """What is raised: a rule about another kind would never fire, and is refused."""
+
+ONCE: tuple[str, ...] = ("vulnerability",)
+"""What people are notified of once: it lasts until somebody installs another version, which takes days."""
 
 SEVERITIES: tuple[str, ...] = get_args(Severity)
 EVERYTHING = "*"
@@ -152,7 +155,7 @@ def next_states(
         if state.is_firing and not before.is_firing:
             notifications.append(Notification(state=state))
         # What is not delivered yet waits already: a repetition would only be one more of it.
-        elif state.is_firing and state.is_sent and now - state.sent_at >= rule.repeat_s:
+        elif state.is_firing and state.is_sent and _is_due(state, rule, now):
             after[key] = state = msgspec.structs.replace(state, is_sent=False)
             notifications.append(Notification(state=state, is_repeated=True))
     for key, before in states.items():
@@ -235,6 +238,10 @@ def _once_it_is_over(state: AlertState, rule: AlertRule | None, now: float) -> A
     if state.status == "resolved" and (not state.is_sent or now - state.resolved_at < _KEPT_S):
         return state
     return None  # It was pending, and nobody knows of it; or it is old.
+
+
+def _is_due(state: AlertState, rule: AlertRule, now: float) -> bool:
+    return state.kind not in ONCE and now - state.sent_at >= rule.repeat_s
 
 
 def _key(rule: str, kind: str, model: str, subject: str) -> str:

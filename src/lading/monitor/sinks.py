@@ -143,6 +143,8 @@ def page_of(state: AlertState, hub: str) -> str:
     """Return the address of the page about an alert, or nothing without a `hub`."""
     if not hub:
         return ""
+    if state.kind == "vulnerability":
+        return f"{hub}/vulnerabilities?q={quote(state.model, safe='')}"
     page = "release" if state.kind == "release" else "monitoring"
     return f"{hub}/models/{quote(state.model, safe='')}/{page}"
 

@@ -15,6 +15,7 @@ from lading.release import begin
 from lading.rollout.by_hand import Prove, check_seen, is_live
 from lading.rollout.estimate import PROFILE_S, outlook
 from lading.rollout.preflight import check_gates
+from lading.rollout.scan_gate import check_scan
 
 if TYPE_CHECKING:
     from lading.bundle.difference import Difference
@@ -73,6 +74,8 @@ def begin_by_hand(registry: Registry, wish: Wish, prove: Prove, after: Meant | N
     registry.admission.check("release", version)
     live = _live(registry, version.name, current)
     differences = registry.releases.check.compare(version, live, force=wish.force) if live is not None else ()
+    # Before the proof, which takes longer.
+    scanned = check_scan(registry, wish.gates, version) if wish.gates is not None else ()
     evidence = prove(version)
     gates_met = check_gates(wish.gates, version, evidence, live) if wish.gates is not None else ()
     # Before anything has changed: what fails here has begun nothing.
@@ -88,7 +91,7 @@ def begin_by_hand(registry: Registry, wish: Wish, prove: Prove, after: Meant | N
         after=current.number if current is not None else 0,
         force=wish.force,
     )
-    return Begun(started, current, evidence, gates_met, differences, forecast)
+    return Begun(started, current, evidence, (*gates_met, *scanned), differences, forecast)
 
 
 def _is_done(current: Release, version: ModelVersion, plan: Plan) -> bool:

@@ -15,7 +15,8 @@ from lading.server.inference.version import State
 from lading.server.loading.admission import with_admission_each
 from lading.server.loading.manager import Manager
 from lading.server.loading.policy import Wanted
-from lading.server.loading.trust import load_gate, watching
+from lading.server.loading.trust import load_gate
+from lading.server.loading.trust_watch import watching
 from lading.server.metrics import Metrics
 from lading.server.metrics.page import lading_families, page
 from support.bundles import linear_bundle

@@ -264,10 +264,13 @@ def monitor_driver(url: str, alerts: AlertRules | None = None, log: str = "") ->
         from lading.monitor.slice_watch import SliceWatch
         from lading.registry import Registry
         from lading.rollout import unique_holder
+        from lading.trust.alerts import VulnerabilityFindings
 
         with Registry.open(url, at_once=False) as registry:
             holder = unique_holder(status.replica)
-            alerting = Alerting(registry, alerts) if alerts is not None else None
+            # Made of scans that others have recorded: a server scans nothing.
+            more = VulnerabilityFindings(registry, registry.fleet.now)
+            alerting = Alerting(registry, alerts, more=more) if alerts is not None else None
             report = status.report_monitor
             slices = SliceWatch(registry, log or log_url(registry=url))
             MonitorDriver(registry, holder, report=report, alerting=alerting, slices=slices).run(stop)

@@ -16,7 +16,7 @@ from lading import errors
 from lading.cli.ui import printing
 from lading.errors import LadingError, RemoteError, mid_sentence
 
-DONE, REFUSED, USAGE_ERROR, NOT_FOUND, UNAVAILABLE = 0, 1, 2, 3, 4
+DONE, REFUSED, USAGE_ERROR, NOT_FOUND, UNAVAILABLE, STALE = 0, 1, 2, 3, 4, 5
 INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -25,6 +25,9 @@ BROKEN_PIPE = 141
 EXIT: dict[type[LadingError], int] = {
     errors.UsageError: USAGE_ERROR,
     errors.BundleError: REFUSED,
+    errors.FeedError: REFUSED,
+    # A code of its own: a nightly run has to fetch the feed again, and nothing else is wrong.
+    errors.FeedStale: STALE,
     errors.ImageInvalid: REFUSED,
     errors.ConversionError: REFUSED,
     errors.VerificationError: REFUSED,
@@ -72,6 +75,7 @@ MEANING = {
     USAGE_ERROR: "usage error: nothing was done; also a file that does not exist",
     NOT_FOUND: "not found: no such model, version, tag or label",
     UNAVAILABLE: "unavailable: the server, registry or disk did not respond; retrying later may help",
+    STALE: "stale: a feed of vulnerabilities is older than `--max-age`",
     INTERNAL_ERROR: "a bug in lading; `LADING_DEBUG=1` shows the traceback",
     INTERRUPTED: "interrupted (Ctrl-C)",
     BROKEN_PIPE: "the reader of stdout closed it",

@@ -11,6 +11,7 @@ from lading.errors import LadingError, ReplicaNotFound
 
 if TYPE_CHECKING:
     from lading.replica import Replica, ReplicaModel
+    from lading.trust.scan import Scan
 
 REPLICA_HEADER = (
     "replica",
@@ -24,9 +25,11 @@ REPLICA_HEADER = (
     "python",
     "onnxruntime",
     "runs",
+    "vulnerabilities",
     "seen",
 )
 _NO_FAILURES: Mapping[str, LadingError] = {}
+_NO_SCANS: Mapping[str, Scan] = {}
 
 
 def find_replica(replicas: Sequence[Replica], text: str) -> Replica:
@@ -51,18 +54,32 @@ def last_seen(replica: Replica) -> str:
     return f"{prefix}{units.duration(replica.silent_s)} ago"
 
 
-def replica_json(replica: Replica, failures: Mapping[str, LadingError] = _NO_FAILURES) -> dict[str, object]:
-    """Return a server as JSON output has it; `failures` are why servers could not be asked again, by id."""
+def replica_json(
+    replica: Replica,
+    failures: Mapping[str, LadingError] = _NO_FAILURES,
+    scans: Mapping[str, Scan] | None = None,
+) -> dict[str, object]:
+    """Return a server as JSON output has it; `failures` are why servers could not be asked again, by id.
+
+    With `scans`, by digest, it has what is known against it.
+    """
     import msgspec
 
+    from lading.trust.running import exposure
+
+    known = {} if scans is None else {"exposure": exposure(replica, scans)}
     failure = {"not_asked": failures[replica.id].message} if replica.id in failures else {}
-    return {"standing": replica.standing, **msgspec.structs.asdict(replica), **failure}
+    return {"standing": replica.standing, **msgspec.structs.asdict(replica), **failure, **known}
 
 
 def replica_rows(
-    replica: Replica, failures: Mapping[str, LadingError] = _NO_FAILURES
+    replica: Replica,
+    failures: Mapping[str, LadingError] = _NO_FAILURES,
+    scans: Mapping[str, Scan] = _NO_SCANS,
 ) -> list[tuple[str, ...]]:
     """Return the rows of a server under `REPLICA_HEADER`: one for each of its models, at least one."""
+    from lading.trust.running import exposure
+
     seen, failure = last_seen(replica), failures.get(replica.id)
     if failure is not None:
         seen += f"; asked again: expected {failure.expected}, found {failure.found}"
@@ -79,10 +96,12 @@ def replica_rows(
         )
         for model in replica.models
     ]
-    software = (replica.os, replica.python, replica.onnxruntime, replica.software, seen)
-    return [
-        (replica.id, replica.pattern, *model, *software) for model in models or [("", "", "", "", state, "")]
-    ]
+    # What is gone runs nothing.
+    exposures = ["" if replica.gone else exposure(replica, scans, model).text for model in replica.models]
+    software = (replica.os, replica.python, replica.onnxruntime, replica.software)
+    rows = list(zip(models, exposures, strict=True))
+    rows = rows or [(("", "", "", "", state, ""), "" if replica.gone else exposure(replica, scans).text)]
+    return [(replica.id, replica.pattern, *model, *software, known, seen) for model, known in rows]
 
 
 def replica_fields(replica: Replica) -> list[tuple[str, str]]:

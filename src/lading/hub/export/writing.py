@@ -33,7 +33,7 @@ MOST_PAGES = 10_000
 """More pages than that are no export that anybody reads: some models at a time are."""
 
 _MOST_TRIES = 5
-_OVERVIEWS = ("/", "/models", "/inventory", "/alarms", "/runs", "/history")
+_OVERVIEWS = ("/", "/models", "/inventory", "/vulnerabilities", "/alarms", "/runs", "/history")
 # Where a table goes on, and what a page is about. Orders and searches of a table have the same rows again.
 _KEPT_PARAMETERS = frozenset({"below", "before", "page", "since"})
 # Pages that ask what to do. Nothing can be done from a disk.

@@ -15,6 +15,7 @@ from lading.errors import ReplicaNotFound
 from lading.hub.knowledge import Knowledge
 from lading.hub.views.tables import Page, TableState, page_of
 from lading.replica import Pattern, Replica, ReplicaModel, Standing
+from lading.trust.running import Exposure, exposure
 
 COLUMNS = ("id", "standing", "pattern", "models", "software", "onnxruntime", "python", "seen")
 FILTERS: Mapping[str, Sequence[str]] = {
@@ -43,6 +44,7 @@ class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):
 
     ``seen_at`` is the Unix time, by the clock of the hub, of its last heartbeat or of the last answer of a
     foreign server; ``is_stale`` says that this is too long ago. ``link`` is the path of its page.
+    ``exposure`` is what scans know against it.
     """
 
     id: str
@@ -59,6 +61,7 @@ class ReplicaRow(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     models: list[Loaded]
     failed: int
+    exposure: Exposure
 
 
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +134,7 @@ def replica_row(knowledge: Knowledge, replica: Replica) -> ReplicaRow:
         python=replica.python,
         models=[Loaded(model, _has(knowledge, replica, model)) for model in models],
         failed=failed,
+        exposure=exposure(replica, knowledge.scans),
     )
 
 

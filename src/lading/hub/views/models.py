@@ -13,6 +13,7 @@ from lading.hub.views.tables import Page, TableState, page_of
 from lading.registry.records import ModelVersion
 from lading.release import Event, Release
 from lading.runs import Run
+from lading.trust.running import Exposure, exposure, together
 
 COLUMNS = ("name", "owner", "pushed", "changed", "replicas", "alarms")
 VERSIONS_A_PAGE = 50
@@ -41,6 +42,7 @@ class ModelPage(msgspec.Struct, frozen=True, kw_only=True):
     """One model. ``older`` is the number below which more versions are, 0 if these are all.
 
     ``runs`` are its last runs over data sets, and ``more_runs`` says that there are others.
+    ``exposure`` is what scans know against what runs it.
     """
 
     row: ModelRow
@@ -52,6 +54,7 @@ class ModelPage(msgspec.Struct, frozen=True, kw_only=True):
     alarms: list[Alarm]
     runs: list[RunRow]
     more_runs: bool
+    exposure: Exposure
 
 
 def models(knowledge: Knowledge, state: TableState) -> Page[ModelRow]:
@@ -116,4 +119,7 @@ def model_page(
         alarms=list(knowledge.alarms_of.get(name, ())),
         runs=[run_row(run) for run in runs[:RUNS_OF_MODEL]],
         more_runs=len(runs) > RUNS_OF_MODEL,
+        exposure=together(
+            exposure(place.replica, knowledge.scans, place.model) for place in knowledge.serving.get(name, ())
+        ),
     )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 STATUS: dict[type[LadingError], grpc.StatusCode] = {
     errors.UsageError: grpc.StatusCode.INVALID_ARGUMENT,
     errors.BundleError: grpc.StatusCode.UNAVAILABLE,
+    errors.FeedError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ImageInvalid: grpc.StatusCode.UNAVAILABLE,
     errors.ConversionError: grpc.StatusCode.INTERNAL,
     errors.VerificationError: grpc.StatusCode.UNAVAILABLE,

@@ -7,10 +7,8 @@ that is loaded goes on answering: ending that is for people, who read of it in l
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from lading.bundle import Bundle, Manifest
@@ -19,16 +17,9 @@ from lading.registry.gate import Gate, open_gate
 from lading.server.inference.trust import TrustFacts
 
 if TYPE_CHECKING:
-    from lading.server.loading.manager import Manager
     from lading.server.loading.policy import Wanted
 
 log = logging.getLogger("lading.server")
-
-WATCH_S = 2.0
-"""How often the files of the policy are read again: some kilobytes, in microseconds."""
-_ATTESTED_EVERY = 3
-"""In every third turn it is asked for what was attested since: that is a query to the catalog."""
-_STOP_TIMEOUT_S = 5.0
 
 
 class PolicyChange(NamedTuple):
@@ -104,41 +95,6 @@ def load_gate(policy: str, *, speaks: bool = True) -> LoadGate | None:
     if speaks:
         log.info("trust policy `%s`, %s", gate.path, gate.digest)
     return LoadGate(gate)
-
-
-@contextmanager
-def watching(gate: LoadGate | None, manager: Manager, *, every_s: float = WATCH_S) -> Iterator[None]:
-    """Read the policy from time to time, and have what was refused tried again, until the block ends."""
-    if gate is None:
-        yield
-        return
-    stop = threading.Event()
-    thread = threading.Thread(target=_watch, args=(gate, manager, stop, every_s), name="trust", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(_STOP_TIMEOUT_S)
-
-
-def _watch(gate: LoadGate, manager: Manager, stop: threading.Event, every_s: float) -> None:
-    turn = 0
-    while not stop.wait(every_s):
-        turn += 1
-        try:
-            _turn(gate, manager, asks=turn % _ATTESTED_EVERY == 0)
-        except Exception:
-            # The edge of a thread: without this the policy would be read no more.
-            log.exception("looking at the trust policy failed, trying again in %g s", every_s)
-
-
-def _turn(gate: LoadGate, manager: Manager, *, asks: bool) -> None:
-    if gate.reload():
-        gate.review(manager.answering())
-        manager.reconsider(lambda _: True)
-    elif asks:
-        manager.reconsider(gate.has_more)
 
 
 def _label(wanted: Wanted) -> str:

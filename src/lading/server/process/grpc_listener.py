@@ -37,7 +37,7 @@ class GrpcListener:
         tls: Tls | None = None,
     ) -> None:
         self._pipeline = pipeline
-        self._tls = tls
+        self.tls = tls
         self._settings = settings
         self._reserved = reserved
         self._server: GrpcServer | None = None
@@ -79,7 +79,7 @@ class GrpcListener:
             from lading.server.grpc.server import GrpcServer
 
             server = GrpcServer(self._pipeline, self._settings, services())
-            server.start(tcp_host(self._settings.host), self.port, self._tls)
+            server.start(tcp_host(self._settings.host), self.port, self.tls)
         except Exception as error:  # noqa: BLE001 - the edge of a thread: no descriptors, other libraries, …
             self._fail(error)
             return
@@ -95,7 +95,7 @@ class GrpcListener:
     @property
     def _address(self) -> str:
         host = tcp_host(self._settings.host)
-        scheme = "grpc" if self._tls is None else "grpcs"
+        scheme = "grpc" if self.tls is None else "grpcs"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 

@@ -19,7 +19,6 @@ from types import FrameType
 
 import uvicorn
 
-from lading.access.tls import Tls
 from lading.server.http.app import App
 from lading.server.http.asgi import AsgiHost
 from lading.server.http.protocol import FastProtocol, fast_protocol
@@ -76,7 +75,8 @@ class HttpServer(uvicorn.Server):
         self._recorder = recorder
         self._metrics = metrics
         self._balance = balance
-        self.tls: Tls | None = None
+        # One certificate for both protocols.
+        self.tls = grpc.tls
         self._acceptor: Acceptor | None = None
         self._manager = manager
         self._grpc = grpc

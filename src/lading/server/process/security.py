@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 
 from lading.access.file import AccessFile
 from lading.access.gate import Gate
+from lading.access.libraries import check_libraries
 from lading.access.limits import Limits
 from lading.access.tls import Tls, check_tls, tls_files
 from lading.access.watch import FileWatch
@@ -24,7 +25,7 @@ def check_security(settings: ServeSettings) -> None:
     For the process that starts workers: what fails in a worker would be tried again and again.
     """
     if settings.access:
-        AccessFile.read(settings.access).check_libraries()
+        check_libraries(AccessFile.read(settings.access))
     files = tls_files(settings.tls_cert, settings.tls_key, settings.tls_client_ca, settings.tls_clients)
     if files is not None:
         check_tls(files, time.time())
@@ -42,7 +43,7 @@ def access_gate(settings: ServeSettings, worker: WorkerContext | None, started: 
     if not settings.access:
         return None
     file = AccessFile.read(settings.access)
-    file.check_libraries()
+    check_libraries(file)
     gate = Gate(file, Limits(worker.memory.limits if worker is not None else None))
     started.enter_context(closing(gate))
 

@@ -33,7 +33,8 @@ from lading.server.loading.manager import Manager
 from lading.server.loading.policy import Wanted, load_first, unload_first
 from lading.server.loading.proving import Prover
 from lading.server.loading.resolver import Resolver
-from lading.server.loading.trust import LoadGate, load_gate, watching
+from lading.server.loading.trust import LoadGate, load_gate
+from lading.server.loading.trust_watch import watching
 from lading.server.metrics import is_gauge
 from lading.server.metrics.shared_memory import CounterStore, PrivateCounters, SharedCounters
 from lading.server.observe.observer import Observer
@@ -81,16 +82,13 @@ def serve(
 
     # What was started last ends first, whether the server drains or a later step fails.
     with _starting(), ExitStack() as started:
-        access = access_gate(settings, worker, started)
-        tls = server_tls(settings, started)
+        access, tls = access_gate(settings, worker, started), server_tls(settings, started)
         observer = started.enter_context(closing(Observer(f"{replica}-{number}" if number else replica)))
         # Before the rest: a reference that names nothing fails the start within milliseconds.
         resolver = started.enter_context(closing(Resolver(refs, registry_url, worker)))
         wanted = resolver.resolve()
         plane = started.enter_context(closing(_plane(settings, refs, wanted, observer)))
-        plane.worker = number
-        gate = load_gate(settings.trust_policy, speaks=number <= 1)
-        plane.trust = gate.facts if gate is not None else None
+        gate = _trust(plane, settings, number)
         manager = started.enter_context(closing(_manager(plane, settings, worker, counters, gate)))
         resolver.load(wanted, manager, plane)
         store: CounterStore = counters or PrivateCounters(os.getpid())
@@ -104,21 +102,17 @@ def serve(
         grpc = GrpcListener(app.pipeline, settings, grpc_socket, tls)
         beside = (app.metrics, counters, rows.recorder)
         server = HttpServer(uvicorn_config(app, settings), manager, grpc, settings, *beside)
-        server.tls = tls
         started.enter_context(_watched(plane, settings, server))
         if not refs:
             started.enter_context(following(registry_url, manager, plane, observer, keep=settings.keep))
-
         started.enter_context(_draining_on_signals(server, worker))
         # Only now: a manager that wants nothing yet would report that everything has settled.
         manager.start()
         started.enter_context(watching(gate, manager))
         info = _server_info(settings, refs, replica, worker, listener, grpc.port)
         _run_jobs(jobs, app, observer.replica, server, started)
-        _start_tasks(
-            background_tasks, Status(info, plane, app.metrics, rows.columns, gate), rows.recorder, started
-        )
-
+        status = Status(info, plane, app.metrics, rows.columns, gate)
+        _start_tasks(background_tasks, status, rows.recorder, started)
         _wait_to_listen(settings, worker, manager, listener)
         _keep_running(programs, started)
         # Last, and therefore the first to end: its answers must be counted before the follower's last report.
@@ -127,6 +121,14 @@ def serve(
         server.run(sockets=[listener])
     log.info("drained; bye")
     return 0
+
+
+def _trust(plane: DataPlane, settings: ServeSettings, number: int) -> LoadGate | None:
+    """Return what lets bundles in, and have the plane state it."""
+    plane.worker = number
+    gate = load_gate(settings.trust_policy, speaks=number <= 1)
+    plane.trust = gate.facts if gate is not None else None
+    return gate
 
 
 def _set_up_process(settings: ServeSettings, number: int) -> None:

@@ -15,6 +15,7 @@ from lading.server.http.messages import Response, json_response
 STATUS: dict[type[LadingError], int] = {
     errors.UsageError: 400,
     errors.BundleError: 503,
+    errors.FeedError: 409,
     errors.ImageInvalid: 503,
     errors.ConversionError: 500,
     errors.VerificationError: 503,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import json_option
 from lading.clock import iso_time
+
+if TYPE_CHECKING:
+    from lading.access.file import AccessFile
 
 
 @click.command(
@@ -26,9 +29,10 @@ from lading.clock import iso_time
 def check(file: Path, as_json: bool) -> None:
     """Read FILE as a server would, and list its callers; the addresses of issuers are not asked."""
     from lading.access.file import AccessFile
+    from lading.access.libraries import check_libraries
 
     known = AccessFile.read(file)
-    known.check_libraries()
+    check_libraries(known)
     rows = list(_rows(known))
     if as_json:
         printing.as_json({"callers": rows, "open_health": known.open_health})

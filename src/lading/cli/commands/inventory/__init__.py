@@ -51,18 +51,22 @@ def inventory(
     """
     if ctx.invoked_subcommand is not None:
         return
+    from lading.trust.records import last_scans
+    from lading.trust.running import digests_of
+
     with open_registry(registry) as opened:
         failures = _ask_again(opened) if ask else {}
         # Running servers first.
         replicas = sorted(opened.fleet.replicas(), key=lambda replica: (replica.gone, replica.id))
+        scans = last_scans(opened.attachments, digests_of(replicas))
     if stale:
         replicas = [replica for replica in replicas if replica.is_stale]
     if package is not None:
         _print_package(package, replicas, as_json=as_json)
     elif as_json:
-        printing.as_json({"replicas": [replica_json(replica, failures) for replica in replicas]})
+        printing.as_json({"replicas": [replica_json(replica, failures, scans) for replica in replicas]})
     elif replicas:
-        rows = [row for replica in replicas for row in replica_rows(replica, failures)]
+        rows = [row for replica in replicas for row in replica_rows(replica, failures, scans)]
         printing.table(REPLICA_HEADER, rows)
     else:
         printing.info("no server is stale" if stale else "no server uses this registry")

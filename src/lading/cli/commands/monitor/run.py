@@ -12,7 +12,7 @@ from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.log_options import log_option
 from lading.cli.ui.parameters import open_registry, registry_option
-from lading.settings import log_url
+from lading.settings import feeds_folder, log_url
 
 
 @click.command(
@@ -33,14 +33,22 @@ from lading.settings import log_url
     metavar="FILE",
     help="Rules of alerts, and where they go.",
 )
+@click.option(
+    "--feeds",
+    type=click.Path(path_type=Path, exists=True),
+    metavar="DIR",
+    help="Folder of feeds to scan what runs against, again when it changes.  [default: LADING_FEEDS]",
+)
 @log_option
 @registry_option
-def run(log_level: str, alerts: Path | None, log: str | None, registry: str | None) -> None:
+def run(
+    log_level: str, alerts: Path | None, feeds: Path | None, log: str | None, registry: str | None
+) -> None:
     """Test what servers have counted of live columns, and raise alarms, until SIGTERM or Ctrl-C.
 
     Any number of processes may do this: one is active at a time, and if it dies, another takes over and
     continues from there. `lading serve` with a registry does the same. Slices of models are tested by the
-    labels in the prediction log.
+    labels in the prediction log. With feeds, what the servers run is scanned for published vulnerabilities.
     """
     from lading.blobs.os_errors import read_only
     from lading.logs import set_up_logging
@@ -49,6 +57,8 @@ def run(log_level: str, alerts: Path | None, log: str | None, registry: str | No
     from lading.monitor.driver import MonitorDriver
     from lading.monitor.slice_watch import SliceWatch
     from lading.rollout import unique_holder
+    from lading.trust.alerts import VulnerabilityFindings
+    from lading.trust.running_scans import RunningScanner
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -58,8 +68,13 @@ def run(log_level: str, alerts: Path | None, log: str | None, registry: str | No
     with open_registry(registry) as opened:
         if opened.read_only:
             raise read_only(opened.where)
-        alerting = Alerting(opened, rules) if rules is not None else None
+        vulnerabilities = VulnerabilityFindings(opened, opened.fleet.now)
+        alerting = Alerting(opened, rules, more=vulnerabilities) if rules is not None else None
         holder = unique_holder()
+        folder = feeds_folder(feeds)
+        if folder is not None:
+            scanner = RunningScanner(opened, folder, actor=holder)
+            threading.Thread(target=scanner.run, args=(stop,), name="scans", daemon=True).start()
         printing.info(f"`{holder}` is ready to watch; Ctrl-C stops it")
         slices = SliceWatch(opened, log_url(log, registry))
         MonitorDriver(opened, holder, alerting=alerting, slices=slices).run(stop)
