@@ -63,6 +63,7 @@ def test_every_example_is_a_valid_command_line(path, command, monkeypatch, tmp_p
     (tmp_path / "iris.bundle" / "bundle.json").touch()
     (tmp_path / "requirements").mkdir()
     (tmp_path / "wheels").mkdir()
+    (tmp_path / "feeds").mkdir()
     signing = (
         "ci.pem",
         "ci.pub",
