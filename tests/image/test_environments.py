@@ -12,16 +12,14 @@ import pytest
 
 from lading.bundle.environment_lock import EnvironmentLock, lock_of
 from lading.errors import EnvironmentFailed, EnvironmentPythonMissing, ImageInvalid
-from lading.image import read_config, read_manifest
 from lading.image.build import build
 from lading.image.bundle_layers import from_bundle
 from lading.image.environments import FOLDER, environment_layer
 from lading.image.inspect import inspect
-from lading.image.interpreter import SCRIPT, ImagePython, find_python_of_lading
-from lading.image.layers import LayerFile
+from lading.image.interpreter import ImagePython
 from lading.image.references import open_source, open_target
 from lading.runtime.python.environments import EnvironmentStore
-from support.images import tiny_base
+from support.images import base_with, tiny_base
 from support.python_bundles import FILES, python_bundle
 from support.tiny_wheels import tiny_lock, write_wheel
 
@@ -136,11 +134,6 @@ def test_a_wheel_that_holds_another_version_than_its_name_says_is_refused(wheels
         layer_of(lock, tmp_path / "built", wheels)
 
 
-def base_with(folder: Path, first_line: str = f"#!/usr/bin/python{PYTHON}", **more) -> str:
-    """Write a base whose `lading` has this first line, and return its name."""
-    return tiny_base(folder, files={SCRIPT: LayerFile(f"{first_line}\nprint()\n".encode(), 0o755)}, **more)
-
-
 @pytest.mark.slow
 def test_bundles_with_one_lock_share_a_layer_and_a_base_that_has_it_is_not_given_it_again(
     lock, wheels, tmp_path
@@ -181,24 +174,6 @@ def test_a_base_with_another_python_than_the_bundle_is_refused_with_both(tmp_pat
     with pytest.raises(EnvironmentPythonMissing, match=r"expected Python 3\.11, found Python 3\.9"):
         build(base, [layer], open_target(f"oci:{tmp_path / 'out'}:image"))
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("first_line", "path"),
-    [
-        ("#!/usr/bin/python3.9", "/usr/bin/python3.9"),
-        ("#!/usr/bin/env python3", "/usr/local/bin/python3"),
-        ("#!/opt/python", "/opt/python"),
-    ],
-)
-def test_the_python_of_an_image_is_the_one_that_its_program_names(tmp_path, first_line, path):
-    source = open_source(base_with(tmp_path / "base", first_line, env=("PYTHON_VERSION=3.9.2",)))
-    manifest = read_manifest(source.root(), source.where)
-    config = read_config(source, manifest)
-    assert find_python_of_lading(source, manifest, config, ()) == ImagePython("3.9", path)
-    # What is known to be a bundle or an environment is not read.
-    with pytest.raises(ImageInvalid, match="expected a Python"):
-        find_python_of_lading(source, manifest, config, set(config["rootfs"]["diff_ids"]))
 
 
 def test_a_base_without_lading_has_no_python_for_a_bundle(tmp_path):

@@ -136,3 +136,8 @@ def open_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
+
+
+@pytest.fixture
+def attachments(open_catalog):
+    return registry_over(open_catalog()).attachments

@@ -8,16 +8,8 @@ import pytest
 
 from lading.errors import AttachmentTooLarge, InvalidReference
 from lading.registry.attachments import MAX_BODY_BYTES
-from lading.registry.catalog import attachments as contract
-from lading.registry.catalog.sql import attachments as rows
-from support.registries import registry_over
 
 ONE, TWO = (f"sha256:{number:064x}" for number in (1, 2))
-
-
-@pytest.fixture
-def attachments(open_catalog):
-    return registry_over(open_catalog()).attachments
 
 
 def test_an_attachment_is_kept_once_with_its_date_and_the_sha256_of_its_text(attachments):
@@ -47,16 +39,6 @@ def removed(digest: str) -> dict[str, str]:
     return {"digest": digest, "kind": "scan", "id": identity, "media_type": "text/plain", "actor": "ann"}
 
 
-def test_a_list_of_many_digests_has_no_bodies(attachments, monkeypatch):
-    monkeypatch.setattr(rows, "_DIGESTS_AT_ONCE", 2)
-    digests = [f"sha256:{number:064x}" for number in range(5)]
-    for digest in digests:
-        attachments.add(digest, "attestation", digest, media_type="text/plain", actor="ann")
-    listed = attachments.listed([*digests, ONE, f"sha256:{99:064x}"])
-    assert sorted(row.digest for row in listed) == digests
-    assert {row.body for row in listed} == {""}
-
-
 def test_more_than_sixteen_megabytes_are_refused_and_just_as_much_is_kept(attachments):
     with pytest.raises(AttachmentTooLarge, match=r"at most 16,777,216 bytes, found 16,777,217 bytes"):
         attachments.add(ONE, "sbom", "x" * (MAX_BODY_BYTES + 1), media_type="text/plain", actor="ann")
@@ -67,13 +49,3 @@ def test_more_than_sixteen_megabytes_are_refused_and_just_as_much_is_kept(attach
 def test_what_is_no_digest_has_no_attachments(attachments):
     with pytest.raises(InvalidReference, match=r"digest `iris:1`"):
         attachments.add("iris:1", "sbom", "x", media_type="text/plain", actor="ann")
-
-
-def test_many_attachments_cannot_crowd_out_the_first(attachments, monkeypatch):
-    monkeypatch.setattr(rows, "MOST_READ", 3)
-    assert contract.MOST_READ == 1000
-    for number in range(5):
-        attachments.add(ONE, "attestation", str(number), media_type="text/plain", actor="ann")
-    read = [row.body for row in attachments.of(ONE)]
-    assert len(read) == 3
-    assert "0" in read

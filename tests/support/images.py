@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lading.image import CONFIG, Blob, Descriptor, Index, Manifest, canonical
+from lading.image.interpreter import SCRIPT
 from lading.image.layers import LayerFile, files_layer
 from lading.image.layout import LayoutImage
 from lading.oci import INDEX, MANIFEST, digest_of
@@ -154,3 +155,8 @@ def run(*command: str, environ: dict[str, str] | None = None, code: int = 0) -> 
 if __name__ == "__main__" and shutil.which("mmdebstrap"):
     # Kept for all tests that need it, and made while other things are looked at: it takes most of a minute.
     print(f"tests: the runtime image is ready ({runtime_base()})")
+
+
+def base_with(folder: Path, first_line: str = f"#!/usr/bin/python3.{sys.version_info.minor}", **more) -> str:
+    """Write a base whose `lading` has this first line, and return its name."""
+    return tiny_base(folder, files={SCRIPT: LayerFile(f"{first_line}\nprint()\n".encode(), 0o755)}, **more)

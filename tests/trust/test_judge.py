@@ -18,7 +18,6 @@ from lading.evidence import Check, Evidence
 from lading.trust.judge import judge
 from lading.trust.policy import TrustPolicy
 from lading.trust.statement import APPROVAL, EVIDENCE, RELEASE
-from support.bundles import linear_bundle
 from support.recorded_evidence import ELSEWHERE
 from support.signing import (
     author,
@@ -31,11 +30,6 @@ from support.signing import (
 )
 
 TWO = '[[model]]\nnames = ["*"]\nroles = ["packer", "approver"]\n'
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return linear_bundle(tmp_path_factory.mktemp("judged") / "iris.bundle")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from lading.errors import FeedStale
 from lading.trust.components import Component, Subject
 from lading.trust.feeds import Feeds
 from lading.trust.scan import above, check_ages, scan
-from support.feeds import JVN, NOW, NUMPY, NVD, PYTHON_OLD, osv, published, pypi, read, write
+from support.feeds import JVN, NOW, NVD, osv, published, pypi, read, write
 
 SUBJECT = Subject(kind="bundle", name="iris", version="3", digest="sha256:" + "a" * 64)
 
@@ -164,21 +164,6 @@ def test_what_no_feed_can_be_asked_about_is_listed(tmp_path):
         "`PYSEC-1` has a range that cannot be compared with its version": ("zones 1",),
         "no feed covers npm": ("c 1",),
     }
-
-
-def test_ends_of_life_are_named_with_their_day_and_those_without_an_entry_too(tmp_path):
-    write(tmp_path, "python.json", PYTHON_OLD)
-    write(tmp_path, "numpy.json", NUMPY)
-    python = Component(ecosystem="generic", name="python", version="3.8.2")
-    result = scanned(tmp_path, python, pypi("numpy", "1.26.4"), pypi("onnxruntime", "1.20.0"))
-    assert [(each.sentence, each.ended) for each in result.ends] == [
-        ("python 3.8.2: cycle 3.8 ended on 2024-10-07", True),
-        ("numpy 1.26.4: cycle 1.26 ended on 2025-09-17", True),
-    ]
-    unknown = {each.reason: each.components for each in result.not_checked}
-    assert unknown["end of life: no feed has this product"] == ("onnxruntime 1.20.0",)
-    (living,) = scanned(tmp_path, pypi("numpy", "2.4.1")).ends
-    assert (living.ended, living.sentence) == (False, "numpy 2.4.1: cycle 2.4 has no stated end")
 
 
 def test_a_stale_feed_is_an_error_that_names_its_day(tmp_path):
