@@ -1,4 +1,4 @@
-"""The layer of what was attested: beside the folders of bundles, and none where nothing was."""
+"""The layer of what was attested: beside the folders of bundles, and no layer if there is nothing."""
 
 from __future__ import annotations
 

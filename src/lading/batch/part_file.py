@@ -15,7 +15,9 @@ import pyarrow.parquet
 from lading.batch.inputs import sha256_of
 from lading.blobs.os_errors import destination_errors
 
+# A group is what readers take at once: larger ones cost them memory, smaller ones bytes.
 _GROUP_ROWS = 131_072
+# Types that DELTA_BINARY_PACKED is defined for: 32 and 64 bits, signed or not.
 _DELTAS = (pa.int64(), pa.int32(), pa.uint64(), pa.uint32())
 
 

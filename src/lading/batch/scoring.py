@@ -42,6 +42,7 @@ ROW = "row"
 
 REJECTED = pa.schema([(ROW, pa.int64()), ("reason", pa.string()), ("content", pa.string())])
 
+# What comes after "found" in reasons that hold no text of a row.
 _ALIKE = ("no value", "NaN", "a text", "an infinity", "a number beyond float64")
 
 

@@ -79,6 +79,7 @@ def reasons_to_keep(registry: Registry, names: set[str], *, keep: int) -> dict[s
         by_model[name] = reasons
     for replica in registry.fleet.replicas():
         for model in replica.models:
+            # By digest: a replica may serve a version that is older than all that are kept.
             if model.name in by_model and not replica.gone:
                 by_model[model.name].setdefault(model.digest, []).append(f"replica `{replica.id}`")
     return by_model

@@ -53,6 +53,7 @@ class RemoteImage:
         """Upload a blob unless the registry has it, here or in its origin; return the bytes sent."""
         descriptor, origin = blob.descriptor, blob.origin
         existing = self.repository.find_blob(descriptor.digest)
+        # Not every registry states a size; one that differs is of an upload that broke off.
         if existing is not None and existing.may_have(descriptor.size):
             return 0
         # Cross-repository mount, https://github.com/opencontainers/distribution-spec/blob/main/spec.md
@@ -82,6 +83,7 @@ class RemoteImage:
     def _document(self, reference: str) -> Document:
         document = self.repository.manifest(reference)
         if document is None:
+            # Blobs under tags are those of bundles, which nobody pulls as an image.
             tags = ", ".join(f"`{tag}`" for tag in self.repository.tags()[:5] if not tag.startswith("blob-"))
             where = f"image `{self.where}`"
             raise ImageNotFound(where, expected="one in the registry", found=f"tags {tags or 'none'}")

@@ -35,9 +35,11 @@ def sign_image(image: RemoteImage, author: Author) -> str:
         raise KeyInvalid("key that signs an image", expected=expected, found="a P-384 key", hint=hint)
     root = image.root()
     repository = image.repository
+    # Without the tag: tags move, and the signature is of the digest.
     payload = _simple_signing(f"{repository.host}/{repository.name}", root.digest)
     signature = base64.b64encode(key.sign(payload)).decode()
     attach(repository, root, "sig", [Attached(payload, {SIGNATURE_KEY: signature})])
+    # By digest: each platform of an index has the same bundles.
     bundles = {entry.digest: entry.name for each in inspect(image).platforms for entry in each.bundles}
     predicate = {"bundles": [{"name": name, "digest": digest} for digest, name in bundles.items()]}
     name = f"{repository.host}/{repository.name}"
@@ -60,6 +62,7 @@ def _simple_signing(name: str, digest: str) -> bytes:
                 "image": {"docker-manifest-digest": digest},
                 "type": "cosign container image signature",
             },
+            # cosign writes it also where nothing is annotated.
             "optional": None,
         }
     )

@@ -13,6 +13,7 @@ BUFFER_BYTES = 1 << 20
 
 def verifying_reader(file: BinaryIO, digest: str, where: str) -> BinaryIO:
     """Return a reader of `file` that raises `ImageInvalid` at its end if the digest is another."""
+    # Buffered: `tarfile` reads 512 bytes at a time, and each would be hashed alone.
     return cast("BinaryIO", io.BufferedReader(_VerifyingReader(file, digest, where), BUFFER_BYTES))
 
 

@@ -77,6 +77,7 @@ def dsse_envelope(text: str) -> bytes | None:
         msgspec.json.decode(base64.b64decode(dsse.payload), type=_Predicate)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
+    # DSSE leaves `keyid` out or in; the envelopes of cosign itself have it, and empty.
     signatures = [{"keyid": each.get("keyid", ""), "sig": each.get("sig", "")} for each in dsse.signatures]
     envelope = {"payloadType": dsse.payload_type, "payload": dsse.payload, "signatures": signatures}
     return msgspec.json.encode(envelope)
@@ -111,5 +112,6 @@ def make_attachment(
             expected=f"at most {MAX_BODY_BYTES:,} bytes",
             found=f"{len(data):,} bytes",
         )
+    # Of the text alone: the same one about two digests has one id, and two rows.
     identity = hashlib.sha256(data).hexdigest()
     return Attachment(digest=digest, kind=kind, id=identity, actor=actor, media_type=media_type, body=body)

@@ -46,6 +46,7 @@ def admit_folder(place: Place, bundle: Bundle, policy: str) -> tuple[str, ...]:
     gate = open_gate(policy)
     if gate is None:
         return ()
+    # Beside the folder and not in it: the digest covers every file of a bundle.
     return gate.check(place, bundle.manifest, bundle.digest, read_beside(bundle.path))
 
 

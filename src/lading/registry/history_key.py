@@ -18,6 +18,7 @@ def read_keyring(environ: Mapping[str, str] = os.environ) -> Keyring | None:
         return None
     place = f"`LADING_HISTORY_KEY_FILE`, `{path}`"
     try:
+        # A new key is a line on top of the file; those below it still verify what they have sealed.
         text = Path(path).expanduser().read_text()
     except (OSError, UnicodeDecodeError) as error:
         actual = error.strerror if isinstance(error, OSError) else "other bytes than text"

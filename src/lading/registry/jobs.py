@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lading.registry.catalog import Catalog
     from lading.registry.records import Removed
 
+# A guess: how fast a queue empties depends on models that this server may not have.
 _RETRY_AFTER_S = 10
 
 

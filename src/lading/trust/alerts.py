@@ -36,6 +36,7 @@ class VulnerabilityFindings:
         """Return the findings, those of a moment ago if that was less than half a minute."""
         now = self._clock()
         if now - self._read_at >= _EVERY_S:
+            # A server that is gone runs nothing, and its findings end with it.
             replicas = [replica for replica in self._registry.fleet.replicas() if not replica.gone]
             scans = self._scans.read(digests_of(replicas))
             self._findings = alert_findings(replicas, scans)
@@ -49,6 +50,7 @@ def alert_findings(replicas: Iterable[Replica], scans: dict[str, Scan]) -> list[
     for replica in replicas:
         for model in replica.models:
             for each in exposure(replica, scans, model).findings:
+                # By model and not by server: a fleet of a hundred servers is one message, not a hundred.
                 key = (model.name, each.finding.key)
                 scanned_at = _scanned_at(scans, each.finding)
                 _, version, began_at, servers = by_subject.get(
@@ -71,6 +73,7 @@ def alert_findings(replicas: Iterable[Replica], scans: dict[str, Scan]) -> list[
 
 
 def _scanned_at(scans: dict[str, Scan], finding: Finding) -> float:
+    # The earliest: a later scan of another part with the same fault does not make it new.
     return min(unix_time(scan.scanned_at) for scan in scans.values() if finding in scan.findings)
 
 

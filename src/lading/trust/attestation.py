@@ -63,6 +63,7 @@ def peek(text: str) -> tuple[Envelope, Statement]:
 def _signer(envelope: Envelope, keys: Sequence[PublicKey], where: str) -> PublicKey:
     # The hint only says where to begin: it is not signed, and anybody may have written it.
     hinted = [key for key in keys if envelope.hint == key.id]
+    # Others as well: a copy of the key may have been written in another form of PEM.
     for key in (*hinted, *(key for key in keys if key not in hinted)):
         if key.verifies(envelope.message, envelope.signature):
             return key

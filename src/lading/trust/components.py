@@ -83,8 +83,10 @@ def bundle_components(bundle: Bundle) -> tuple[Component, ...]:
     if LOCK_FILE in manifest.files:
         components += [
             Component(ecosystem=PYPI, name=pin.name, version=pin.version, hashes=pin.hashes)
+            # The hashes are of wheels and archives, of which an installer chooses one.
             for pin in bundle.lock().pins
         ]
+        # The manifest states 3.11 and no patch: which one runs, the server states.
         components.append(Component(ecosystem=GENERIC, name="python", version=manifest.python))
     runs = {(component.name, component.version) for component in components}
     # By the rules of the format these are lines of `name==version`, and nothing else.
@@ -107,6 +109,7 @@ def server_components(packages: Mapping[str, str], python: str, os: str) -> tupl
     if python:
         components.append(Component(ecosystem=GENERIC, name="python", version=python))
     if os:
+        # As `/etc/os-release` has ID and VERSION_ID.
         name, _, version = os.partition(" ")
         components.append(Component(ecosystem=GENERIC, name=name, version=version))
     return tuple(sorted(components))

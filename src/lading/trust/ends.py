@@ -50,6 +50,7 @@ def ends_of_life(
             ends.append(_end(component, cycle, today))
         elif component.name in EXPECTED or component.ecosystem == GENERIC:
             unknown.add(component.title)
+    # What has ended comes first, then the nearest end; `9` sorts after every year.
     return tuple(sorted(ends, key=lambda end: (not end.ended, end.ends or "9", end.component))), unknown
 
 
@@ -60,6 +61,7 @@ def product_of(component: Component) -> str:
 
 def cycle_of(version: str, cycles: Iterable[Cycle]) -> Cycle | None:
     """Return the cycle that a version belongs to: the longest whose name it begins with, part by part."""
+    # By parts and not by letters: 3.1 is no beginning of 3.11.
     parts = version.partition("+")[0].split(".")
     fitting = [cycle for cycle in cycles if parts[: len(each := cycle.name.split("."))] == each]
     return max(fitting, key=lambda cycle: len(cycle.name), default=None)
@@ -69,6 +71,7 @@ def _end(component: Component, cycle: Cycle, today: datetime.date) -> EndOfLife:
     ended = cycle.ended
     if cycle.ends:
         try:
+            # A feed that is some days old may still say `false` on the day itself, so the date decides.
             ended = datetime.date.fromisoformat(cycle.ends) <= today
         except ValueError:
             ended = cycle.ended

@@ -69,6 +69,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
 def signed_message(payload: bytes) -> bytes:
     """Return the pre-authentication encoding of a statement."""
+    # PAE of DSSE v1: lengths before the parts, so that no bytes of one can count as the other's.
     kind = PAYLOAD_TYPE.encode()
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
@@ -79,6 +80,7 @@ def seal(payload: bytes, key: PrivateKey) -> str:
     return msgspec.json.encode(
         {
             "mediaType": MEDIA_TYPE,
+            # No entries: a key signs without a transparency log, and none is asked.
             "verificationMaterial": {"publicKey": {"hint": key.public.id}, "tlogEntries": []},
             "dsseEnvelope": {
                 "payload": base64.b64encode(payload).decode(),
@@ -116,6 +118,7 @@ def _dsse(text: str, where: str) -> tuple[Dsse, str]:
     """Return the DSSE envelope in a text, and the hint at its key, empty without one."""
     try:
         values = msgspec.json.decode(text, type=dict[str, Any])
+        # cosign attaches envelopes without the sigstore bundle around them.
         if "dsseEnvelope" not in values:
             return msgspec.convert(values, Dsse), ""
         bundle = msgspec.convert(values, _SigstoreBundle)
@@ -138,6 +141,7 @@ def _dsse(text: str, where: str) -> tuple[Dsse, str]:
 
 def _decoded(text: str, where: str) -> bytes:
     try:
+        # Without `validate` Python skips other characters, and one signature would have many texts.
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise AttestationInvalid(where, expected="base64", found=mid_sentence(str(error))) from None

@@ -47,9 +47,11 @@ class PolicyGate:
 
     def reload(self) -> bool:
         """Read the file and its keys again; return whether the policy is another one now."""
+        # Two threads that read at once could set the older of two policies last.
         with self._lock:
             try:
                 policy = TrustPolicy.read(self._file)
+            # Files are often replaced one after the other: a key may be absent for a moment.
             except (InvalidSetting, KeyInvalid) as error:
                 self._fail(error)
                 return False

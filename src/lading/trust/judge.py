@@ -72,8 +72,10 @@ def judge(
     if rule is None:
         hint = 'a rule with `names = ["*"]` at the end is for all others'
         raise PolicyNotMet(where, expected="a rule for this model in the policy", found="none", hint=hint)
+    # Before any statement is read: no signature lets code in that the rule does not allow.
     _check_code(rule, manifest, where)
     needs = _needs_at(place, rule)
+    # Nothing is asked for, so nothing is verified, and a broken statement keeps nobody out.
     if needs == _Needs(0, (), ()):
         return Admitted(())
     valid, refused = _verified(rule, bundle, texts, now_s)
@@ -106,6 +108,7 @@ def _verified(
 ) -> tuple[list[tuple[str, Attestation]], list[LadingError]]:
     """Return the statements that count, each with the name of its key, and why others do not."""
     manifest, digest = bundle
+    # Only keys of this rule: that the policy trusts a key for another model says nothing here.
     keys = {key.public.id: key for key in rule.keys}
     publics = [key.public for key in rule.keys]
     valid: list[tuple[str, Attestation]] = []
@@ -116,6 +119,7 @@ def _verified(
             where = name_of(text)
             _check_age(rule, attestation.statement, where, now_s)
             _check_predicate(rule, attestation.statement, digest, where)
+        # One bad text must not keep out what others vouch for: anyone may attach texts to a digest.
         except LadingError as error:
             refused.append(error)
         else:
@@ -136,6 +140,7 @@ def _has_role(key: TrustedKey, role: Role) -> bool:
 
 
 def _check_age(rule: Rule, statement: Statement, where: str, now_s: float) -> None:
+    # Without this check a statement dated far ahead would never be too old.
     if statement.signed_at is not None and statement.signed_at > now_s + _AHEAD_S:
         hint = "the clock of the machine that signed it, or of this one, is wrong"
         raise AttestationInvalid(where, expected="a time that has passed", found="one to come", hint=hint)
@@ -173,6 +178,7 @@ def _missing(needs: _Needs, valid: Sequence[tuple[str, Attestation]]) -> str:
     signers = {name for name, each in valid if each.statement.predicate_type in STATEMENT_OF.values()}
     if len(signers) < needs.signers:
         return "a signature" if needs.signers == 1 else f"signatures by {needs.signers} different keys"
+    # Who has attested is no matter here: any key that counts for the model may have measured it.
     stated = {each.statement.predicate_type for _, each in valid}
     return " and ".join(f"`{_title(uri)}` attested" for uri in needs.attested if uri not in stated)
 

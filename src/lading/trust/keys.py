@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 KeyKind = Literal["ed25519", "p256", "p384"]
 KINDS: tuple[KeyKind, ...] = get_args(KeyKind)
 
+# How SEC 2 names the curves that NIST calls P-256 and P-384.
 _CURVES: dict[str, KeyKind] = {"secp256r1": "p256", "secp384r1": "p384"}
 _WORDS = "an Ed25519 key, or an ECDSA key over P-256 or P-384"
+# An encrypted key in PEM has less than a kilobyte; the rest is room for comments around it.
 _MOST_BYTES = 64 * 1024
 
 
@@ -86,6 +88,7 @@ def read_public_key(path: Path | str) -> PublicKey:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
+    # Refused although the public half could be computed: it does not belong on a server.
     if b"PRIVATE KEY-----" in data:
         hint = f"`openssl pkey -in {path} -pubout` writes the public half"
         raise _invalid(path, "a public key", "a private key, which belongs on no machine that verifies", hint)
@@ -104,6 +107,7 @@ def read_private_key(path: Path | str, passphrase_file: Path | None = None) -> P
     data = _read(path)
     passphrase = None
     if passphrase_file is not None:
+        # Editors end the line, some as Windows does, and no passphrase is meant to end in that.
         passphrase = _read(passphrase_file).split(b"\n", 1)[0].rstrip(b"\r")
     _require_cryptography()
     from cryptography.exceptions import UnsupportedAlgorithm
@@ -144,6 +148,7 @@ def new_key(kind: KeyKind, path: Path, passphrase: bytes | None = None) -> Publi
     secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
     public = _public(path, key.public_key())
     beside = public_path(path)
+    # Both before either is written: half a pair would be left over otherwise.
     for file in (path, beside):
         if file.exists():
             raise _invalid(file, "a name that is free", "a file", "choose another name")
@@ -195,6 +200,7 @@ def _write(path: Path, data: bytes, mode: int) -> None:
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:  # noqa: PTH123
         file.write(data)
         file.flush()
+        # Some file systems cannot sync, and the key is written all the same.
         with contextlib.suppress(OSError):
             os.fsync(file.fileno())
 
@@ -213,6 +219,7 @@ def _public(path: Path, key: object) -> PublicKey:
         name = f"one over {curve}" if curve else f"a key of another kind, {type(key).__name__.strip('_')}"
         raise _invalid(path, _WORDS, name, "`lading key new` makes one")
     assert isinstance(key, ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey)
+    # Encoded again, so that the id does not depend on line ends or text around the key in its file.
     pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return PublicKey(kind, hashlib.sha256(pem).hexdigest(), pem.decode(), key)
 

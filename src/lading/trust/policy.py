@@ -81,6 +81,7 @@ class TrustPolicy:
     def rule_for(self, name: str) -> Rule | None:
         """Return the first rule that names a model, or None: without a rule nothing is let in."""
         for rule in self.rules:
+            # Not `fnmatch.fnmatch`, which ignores case on some systems: a policy must mean one thing.
             if any(fnmatch.fnmatchcase(name, pattern) for pattern in rule.names):
                 return rule
         return None
@@ -116,6 +117,7 @@ class TrustPolicy:
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             reason = mid_sentence(str(error).replace("'", "`"))
             raise InvalidSetting(where, expected="TOML", found=f"another form: {reason}") from None
+        # A misspelled key would be a condition that nobody checks.
         _refuse_unknown(tables, _TABLES, where)
         keys = _keys(tables.get("key", {}), folder, where)
         models = tables.get("model", [])
@@ -125,6 +127,7 @@ class TrustPolicy:
         rules = tuple(
             _rule(table, keys, f"`model` {number} in {where}") for number, table in enumerate(models, 1)
         )
+        # The text names files of keys: a key that is replaced under its name is another policy.
         content = "\n".join([text, *(key.public.pem for key in keys.values())])
         return cls(tuple(keys.values()), rules, f"sha256:{hashlib.sha256(content.encode()).hexdigest()}")
 
@@ -165,6 +168,7 @@ def _rule(table: Mapping[str, Any], keys: Mapping[str, TrustedKey], where: str) 
         raise InvalidSetting(where, expected="`names`, which models it is about", found="none", hint=hint)
     named = _words(table, "keys", where, choices=tuple(keys)) if "keys" in table else tuple(keys)
     roles: tuple[Role, ...] = _words(table, "roles", where, choices=ROLES)  # type: ignore[assignment]
+    # What is not stated is the strictest: a model that runs its own code needs a word for it.
     allow = table.get("allow", "none")
     if allow not in get_args(Allowed):
         expected = "`none`, `code` or `pickle`"
@@ -184,6 +188,7 @@ def _rule(table: Mapping[str, Any], keys: Mapping[str, TrustedKey], where: str) 
 
 def _signers(table: Mapping[str, Any], roles: Collection[Role], where: str) -> int:
     signers = table.get("signers", max(1, len(roles)))
+    # In Python `True` is a whole number, and `signers = true` would ask for one key.
     if isinstance(signers, bool) or not isinstance(signers, int) or signers < 0:
         expected = "a whole number of keys, 0 for none"
         raise InvalidSetting(f"`signers` of {where}", expected=expected, found=_shown(signers))
@@ -194,6 +199,7 @@ def _age(table: Mapping[str, Any], where: str) -> float | None:
     if "max_age_days" not in table:
         return None
     days = table["max_age_days"]
+    # TOML has `inf` and `nan` as numbers; neither is an age.
     if isinstance(days, bool) or not isinstance(days, int | float) or not 0 < days < math.inf:
         expected = "a number of days above 0"
         raise InvalidSetting(f"`max_age_days` of {where}", expected=expected, found=_shown(days))

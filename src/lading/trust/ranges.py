@@ -17,6 +17,7 @@ def judge_version(affected: Affected, version: str) -> Answer:
     A version is affected if it is listed, or if it is in a range (https://ossf.github.io/osv-schema/).
     """
     parse = parser_of(affected.ecosystem)
+    # As a text first: a list may hold versions that no parser reads.
     if version in affected.versions:
         return "affected"
     key = None if parse is None else parse(version)
@@ -24,6 +25,7 @@ def judge_version(affected: Affected, version: str) -> Answer:
         return "unclear"
     if any(parse(listed) == key for listed in affected.versions):
         return "affected"
+    # `True` before `None`: what one range says for certain does not depend on another.
     answers = {_in_range(events, key, parse) for events in affected.ranges}
     return "affected" if True in answers else "unclear" if None in answers else "unaffected"
 
@@ -34,6 +36,7 @@ def fixed_versions(affected: Affected, version: str) -> tuple[str, ...]:
     key = None if parse is None else parse(version)
     if parse is None or key is None:
         return ()
+    # Ranges of several series each have a fix; the nearest later one is the smallest step.
     texts = {event.fixed for events in affected.ranges for event in events if event.fixed}
     later = [(other, text) for text in texts if (other := parse(text)) is not None and other > key]
     return tuple(text for _, text in sorted(later))

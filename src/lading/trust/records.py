@@ -18,6 +18,7 @@ def record_scan(attachments: Attachments, digests: Collection[str], scan: Scan, 
     """Attach a scan to digests, in place of earlier ones: what they said of older feeds no longer counts."""
     body = msgspec.json.encode(scan).decode()
     for digest in digests:
+        # Added before earlier ones are removed: a reader in between has two scans, and never none.
         added = attachments.add(digest, "scan", body, media_type=SCAN_TYPE, actor=actor)
         for earlier in attachments.of(digest, "scan"):
             if earlier.media_type == SCAN_TYPE and earlier.id != added.id:

@@ -20,6 +20,7 @@ def _assign(
     if not roles:
         return taken
     role, *rest = roles
+    # Sorted, so that every server names the same people for the same statements.
     for name in sorted(holders[role]):
         if name not in taken.values():
             complete = _assign(rest, holders, {**taken, role: name})

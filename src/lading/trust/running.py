@@ -57,6 +57,7 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True):
 
 def server_subject(replica: Replica) -> tuple[Subject, tuple[Component, ...]]:
     """Return the packages of a server as a subject; equal packages have equal digests, on any machine."""
+    # A server has no digest of its own: that of what it states stands for it in the catalog.
     digest, components = _environment(tuple(sorted(replica.packages.items())), replica.python, replica.os)
     name = replica.software or f"lading {replica.lading}".strip()
     return Subject(kind="server", name=name, digest=digest), components
@@ -119,6 +120,7 @@ class _Part(msgspec.Struct, frozen=True):
 
 
 def _parts(replica: Replica, models: Iterable[ReplicaModel]) -> list[_Part]:
+    # A server that states no packages is a part without a scan, and not one without faults.
     parts = [_Part(server_subject(replica)[0].digest if replica.packages else "", replica.id)]
     if replica.image:
         parts.append(_Part(replica.image, f"image {replica.image[:19]}", is_image=True))
@@ -131,6 +133,7 @@ def together(exposures: Iterable[Exposure]) -> Exposure:
     parts = list(exposures)
     return Exposure(
         findings=tuple(finding for part in parts for finding in part.findings),
+        # A `dict` and not a `set`: the order of servers stays, and each is named once.
         unscanned=tuple(dict.fromkeys(name for part in parts for name in part.unscanned)),
         scanned=sum(part.scanned for part in parts),
     )

@@ -85,6 +85,7 @@ def scan(subject: Subject, components: Sequence[Component], feeds: Feeds, now: d
         if reason:
             reasons.setdefault(reason, set()).add(component.title)
             continue
+        # Counted before its advisories: one that is unclear is listed beside, and hides no other.
         checked += 1
         its_findings, unclear = _findings(component, feeds)
         findings += its_findings
@@ -115,6 +116,7 @@ def check_ages(feeds: Iterable[FeedState], now: datetime.datetime, max_age_days:
         where = f"feed `{feed.name}`"
         expected = f"one of the last {max_age_days:g} days"
         hint = "fetch it again, or allow its age with `--max-age DAYS`"
+        # An empty date sorts first, so that it is the one that is named.
         if not feed.date:
             raise FeedStale(where, expected=expected, found="none with a date", hint=hint)
         days = (now - iso_moment(feed.date, where)).total_seconds() / 86_400
@@ -132,6 +134,7 @@ def _why_not(component: Component, feeds: Feeds) -> str:
     """Return why the feeds cannot be asked about a component, or nothing."""
     if not any(state.kind in {"osv", "nvd"} for state in feeds.states):
         return "no feed"
+    # Every advisory would fit a package without a version, or none would.
     if not component.version and not component.source_version:
         return "no version is stated"
     family = component.ecosystem.partition(":")[0]
@@ -193,6 +196,7 @@ def _groups(
     for hit in hits:
         names, members = {hit[0].id, *hit[0].aliases}, [hit]
         apart = []
+        # One hit may join groups that had no name in common until it came.
         for other_names, others in groups:
             if names & other_names:
                 names, members = names | other_names, [*others, *members]

@@ -51,8 +51,10 @@ def score_of_vector(vector: str) -> float | None:
     except ImportError as error:
         raise missing_extra("rating by a CVSS vector", "trust", error) from None
 
+    # Vectors of version 2 have no prefix.
     kind = CVSS4 if vector.startswith("CVSS:4") else CVSS3 if vector.startswith("CVSS:3") else CVSS2
     try:
+        # The longest vector with all optional metrics has fewer than 300 characters.
         return float(kind(vector[:300]).scores()[0] if kind is not CVSS4 else kind(vector[:300]).base_score)
     except (CVSSError, ValueError, KeyError, ArithmeticError):
         return None

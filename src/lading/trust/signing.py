@@ -44,11 +44,13 @@ def attest(name: str, digest: str, predicate_type: str, predicate: dict[str, Any
     Raises `UsageError` for a signature, and for a predicate with a key that is lading's own;
     `AttestationInvalid` for evidence that is none, is about another bundle, or does not hold.
     """
+    # It covers each file by its digest, which takes a manifest and not the content of a predicate.
     if predicate_type == SIGNATURE:
         raise UsageError("predicate", expected="another one than a signature", hint="`lading sign` makes it")
     if STAMP in predicate:
         raise UsageError("predicate", expected=f"no key `{STAMP}`, which lading adds", found="one")
     if predicate_type == EVIDENCE:
+        # Checked before it is signed, too: a key should not vouch for what the gate then refuses.
         check_evidence(predicate, digest)
     stamp = stamp_of(digest, name, actor=author.actor, reason=author.reason, now_s=author.now_s)
     return seal(plain_statement(predicate_type, predicate, stamp), author.key)
@@ -60,6 +62,7 @@ def check_evidence(predicate: dict[str, Any], digest: str, where: str = "evidenc
         evidence = msgspec.convert(predicate.get("evidence"), Evidence)
     except msgspec.ValidationError as error:
         raise AttestationInvalid(where, expected="evidence", found=f"another form: {error}") from None
+    # The evidence names its bundle itself, which a copy into another statement does not change.
     if evidence.bundle != digest or not evidence.holds:
         actual = "evidence that it does not" if evidence.bundle == digest else "that of another bundle"
         raise AttestationInvalid(where, expected="evidence that this bundle holds", found=actual)

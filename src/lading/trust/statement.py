@@ -33,6 +33,7 @@ SHORT_NAMES = {"signature": SIGNATURE, "approval": APPROVAL, "evidence": EVIDENC
 STAMP = "lading"
 """The key in a predicate under which lading says which bundle it is about, who states it, and when."""
 
+# Far above any model in use; a statement of 16 MB could name a hundred times as many.
 _MOST_SUBJECTS = 1000
 _MOST_RESOURCES = 100_000
 
@@ -109,6 +110,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
         if manifest is None or not self.files:
             return
         expected = {name: entry.sha256 for name, entry in manifest.files.items()}
+        # The manifest does not list itself: its own sha256 is the digest of the bundle.
         expected[MANIFEST_FILE] = digest.removeprefix("sha256:")
         for name in sorted(expected.keys() | self.files.keys()):
             if self.files.get(name) != expected.get(name):
@@ -135,6 +137,7 @@ def signature_statement(name: str, manifest: Manifest, stamp: Stamp) -> bytes:
     """Return the statement of model-signing about a bundle's folder, which other verifiers read as well."""
     files = {file: entry.sha256 for file, entry in manifest.files.items()}
     files[MANIFEST_FILE] = stamp.bundle.removeprefix("sha256:")
+    # Sorted by name, as model-signing computes the digest over all of them.
     resources = [{"name": file, "algorithm": "sha256", "digest": files[file]} for file in sorted(files)]
     root = _root([resource["digest"] for resource in resources])
     serialization = {
@@ -174,14 +177,17 @@ def read_statement(payload: bytes, where: str) -> Statement:
     files: dict[str, str] = {}
     digests: tuple[str, ...]
     if raw.predicate_type == SIGNATURE:
+        # The subject of model-signing is a digest over the files, which no registry knows a bundle by.
         files = _signed_files(raw, where)
         digests = (f"sha256:{files[MANIFEST_FILE]}",) if MANIFEST_FILE in files else ()
     else:
         digests = tuple(f"sha256:{subject.digest.get('sha256', '')}" for subject in raw.subject)
+        # in-toto allows other algorithms; by those nothing of lading's is named.
         digests = tuple(filter(is_digest, digests))
     if not digests:
         actual = "none" if raw.predicate_type != SIGNATURE else f"no `{MANIFEST_FILE}` among the files"
         raise _invalid(where, "the sha256 of what it is about", actual)
+    # Else readers of lading and of in-toto would take it to be about two different things.
     if stamp is not None and stamp.bundle not in digests:
         raise _invalid(where, f"`{STAMP}` to name what the statement is about", f"`{stamp.bundle}`")
     return Statement(
@@ -208,6 +214,7 @@ def _signed_files(raw: _Statement, where: str) -> dict[str, str]:
     if len(signed.resources) > _MOST_RESOURCES:
         raise _invalid(where, f"at most {_MOST_RESOURCES:,} files", f"{len(signed.resources):,}")
     files = {each.name: each.digest for each in signed.resources}
+    # A name twice could be verified by one digest and read by the other.
     if len(files) != len(signed.resources):
         raise _invalid(where, "each file once", "one name twice")
     if not all(is_digest(f"sha256:{digest}") for digest in files.values()):
@@ -223,6 +230,7 @@ def _time(stamp: Stamp | None, where: str) -> float | None:
         return None
     try:
         at = unix_time(stamp.signed_at)
+    # `unix_time` may return an infinity as well; both are refused below in one sentence.
     except (ValueError, OverflowError):
         at = math.nan
     if not math.isfinite(at):

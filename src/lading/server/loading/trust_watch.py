@@ -26,6 +26,7 @@ def watching(gate: LoadGate | None, manager: Manager, *, every_s: float = WATCH_
         yield
         return
     stop = threading.Event()
+    # A daemon: a read from a hanging file system must not keep the process from its end.
     thread = threading.Thread(target=_watch, args=(gate, manager, stop, every_s), name="trust", daemon=True)
     thread.start()
     try:
@@ -48,6 +49,7 @@ def _watch(gate: LoadGate, manager: Manager, stop: threading.Event, every_s: flo
 
 def _turn(gate: LoadGate, manager: Manager, *, asks: bool) -> None:
     if gate.reload():
+        # Loaded models stay: a policy that is wrong by a letter must not stop what answers.
         gate.review(manager.answering())
         manager.reconsider(lambda _: True)
     elif asks:

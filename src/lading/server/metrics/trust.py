@@ -14,6 +14,7 @@ def trust_families(summary: Summary) -> Iterator[Metric]:
     info = GaugeMetricFamily(
         "lading_trust_policy_info", "1, with the digest of the trust policy, or `none`.", labels=["digest"]
     )
+    # An info metric, 1 with labels: a fleet shows at a glance which servers have an older policy.
     info.add_metric([summary.trust_policy or "none"], 1)
     refused = GaugeMetricFamily(
         "lading_trust_refused",

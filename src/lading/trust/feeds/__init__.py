@@ -100,6 +100,7 @@ def iso_moment(text: str, where: str) -> datetime.datetime:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError:
         raise FeedInvalid(where, expected="a time (ISO 8601)", found=f"`{text[:60]}`") from None
+    # Moments with and without a zone cannot be compared.
     return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
 
 

@@ -34,6 +34,7 @@ class _Answer(msgspec.Struct):
 
 
 class _OldCycle(msgspec.Struct, rename="camel"):
+    # Written as a number in some files, as in `"cycle": 3`.
     cycle: str | int | float
     eol: bool | str | None = None
     extended_support: bool | str | None = None
@@ -52,6 +53,7 @@ def read_products(data: bytes, where: str, path: str) -> ProductFile:
     Raises `FeedInvalid`.
     """
     try:
+        # The older form is a list, the newer one an object.
         if data.lstrip()[:1] == b"[":
             return ProductFile("", _old(msgspec.json.decode(data, type=list[_OldCycle]), path))
         answer = msgspec.json.decode(data, type=_Answer)

@@ -36,6 +36,7 @@ class _Source:
 _ABSENT = msgspec.Raw(b"")
 
 
+# Raw values: only which keys an object has is asked, and nothing in them is decoded.
 class _Probe(msgspec.Struct):
     id: msgspec.Raw = _ABSENT
     format: msgspec.Raw = _ABSENT
@@ -126,10 +127,12 @@ class _Reader:
 
     def _keep(self, advisory: Advisory, *, is_withdrawn: bool) -> None:
         names = {(each.ecosystem.partition(":")[0], each.name) for each in advisory.affected}
+        # A database of a hundred thousand entries is read, and some hundred of them are kept.
         if not names & self._wanted:
             return
         before = self._advisories.get(advisory.id)
         modified = max(before.modified if before else "", self._withdrawn.get(advisory.id, ""))
+        # Times of OSV are UTC with a `Z`, which sort as texts.
         if advisory.modified < modified:
             return
         if is_withdrawn:

@@ -15,6 +15,7 @@ from lading.errors import FeedInvalid
 from lading.trust.feeds import Advisory, Affected, Event, Rating
 from lading.trust.severity import Severity, rating_of_score
 
+# `cpe:2.3:` and eleven attributes (NISTIR 7695, section 6.2).
 _CPE_PARTS = 13
 _LONGEST_SUMMARY = 200
 
@@ -95,6 +96,7 @@ def read_list(data: bytes, where: str) -> NvdList:
             raise FeedInvalid(where, expected="each CVE once", found=f"`{cve.id[:60]}` twice")
         ratings[cve.id] = Rating(*_rating(cve.metrics))
     advisories = [advisory for cve in cves if (advisory := _advisory(cve, ratings[cve.id])) is not None]
+    # Rejected ones count here: that they were rejected is news as well.
     times = [item.cve.last_modified for item in content.vulnerabilities]
     return NvdList(content.timestamp or max(times, default=""), ratings, advisories)
 
@@ -139,6 +141,7 @@ def _packages(cve: _Cve) -> Iterator[Affected]:
 
 
 def _affected(ecosystem: str, name: str, version: str, match: _Match) -> Affected:
+    # ANY and NA of NISTIR 7695: then the bounds beside the name say which versions.
     if version not in {"*", "-"}:
         return Affected(ecosystem=ecosystem, name=name, versions=frozenset({version}))
     # There is no event for "after": the first version after it is what `.post0` comes closest to.

@@ -115,6 +115,7 @@ def _severity(entry: _Entry) -> tuple[Severity, float | None]:
     places = [entry.database_specific]
     for affected in entry.affected or ():
         places += [affected.ecosystem_specific, affected.database_specific]
+    # GitHub writes `severity`, Debian `urgency`.
     words = [place[key] for place in places if place for key in ("severity", "urgency") if key in place]
     words += [each.score for each in stated if each.type == "Ubuntu"]
     return worst(rating_of_word(word) for word in words if isinstance(word, str)), None

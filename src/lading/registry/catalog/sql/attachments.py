@@ -29,6 +29,7 @@ class SqlAttachments:
         """Store an attachment, dated by the catalog's clock; return False if the digest has it already."""
         key = (attachment.digest, attachment.kind, attachment.id)
         with self._database.transaction("write") as connection:
+            # Asked first: SQLAlchemy has no insert for both databases that leaves a known row as it is.
             known = select(table.c.id).where(_is(*key))
             if connection.execute(known).first() is not None:
                 return False
