@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import skl2onnx
+from skl2onnx.common.data_types import FloatTensorType
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import make_classification
 from sklearn.ensemble import BaggingClassifier, ExtraTreesClassifier, RandomForestClassifier
@@ -50,14 +52,14 @@ def test_a_sample_that_float32_does_not_hold_is_packed_in_float64(tmp_path, row)
 @pytest.mark.slow
 def test_a_dtype_that_cannot_be_converted_at_all_is_noted(tmp_path, monkeypatch):
     # No estimator at hand fails in float32 alone: what skl2onnx makes of these inputs is broken here.
-    whole = SklearnModel._to_onnx
+    whole = skl2onnx.convert_sklearn
 
-    def broken(self, form, bound):
-        if form.fed[0].dtype == "float32":
+    def broken(model, **options):
+        if isinstance(options["initial_types"][0][1], FloatTensorType):
             raise ConverterFailed("`m`", expected="a converter", found="no operator for float32")
-        return whole(self, form, bound)
+        return whole(model, **options)
 
-    monkeypatch.setattr(SklearnModel, "_to_onnx", broken)
+    monkeypatch.setattr(skl2onnx, "convert_sklearn", broken)
     notes = []
     model = LogisticRegression(max_iter=1000).fit(X, Y)
     pack(model, name="m", samples=X, owner=OWNER, to=tmp_path / "b", on_note=notes.append)

@@ -133,6 +133,7 @@ def chain_id(diff_ids: list[str]) -> str:
 
     https://github.com/opencontainers/image-spec/blob/main/config.md#layer-chainid
     """
+    # Of diff ids and not of blobs: compression may differ from one registry to the next.
     chain = diff_ids[0]
     for diff_id in diff_ids[1:]:
         chain = "sha256:" + hashlib.sha256(f"{chain} {diff_id}".encode()).hexdigest()
@@ -140,11 +141,13 @@ def chain_id(diff_ids: list[str]) -> str:
 
 
 def _from_archive(archive: Path, folder: Path, platform: str, python: str, compress: bool) -> BaseRootfs:
+    # Read before it is copied: a tar without Python is refused before a layer is written.
     with archive.open("rb") as file:
         version, interpreter, library = find_python(file, python, str(archive))
     layer = archive_layer(archive, folder / "rootfs", compress=compress)
     config = {
         **parse_platform(platform),
+        # A fixed time, so that the same files are the same image whenever it is built.
         "created": EPOCH,
         "config": {"Env": [f"PATH={SEARCH_PATH}"]},
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
@@ -177,6 +180,7 @@ def _document(source: Source, platform: str) -> Document:
     if index is None:
         return root
     entries = [(entry, entry.platform) for entry in index.manifests if entry.platform]
+    # An index may list documents without a platform, which no machine runs.
     check_platforms([available for _, available in entries], [platform], source.where)
     match = next(entry for entry, available in entries if matches_platform(available, platform))
     return source.document(match.digest)
@@ -205,8 +209,10 @@ def find_python(file: BinaryIO, python: str, where: str) -> tuple[str, str, dict
     compiled, unpacked = False, 0
     with open_tar(file, f"base `{where}`") as plain, tarfile.open(fileobj=plain, mode="r|") as archive:
         for member in archive:
+            # By the name alone: in a root filesystem it is often a link to another one.
             if (match := _PYTHON.fullmatch(member.name)) and python in {"", match[2]}:
                 interpreters[match[2]] = f"/{match[1]}/python{match[2]}"
+            # The sizes that a tar states bound what is read of it, before it is read.
             unpacked += member.size
             if unpacked > MAX_UNPACKED_BYTES or (
                 member.name.endswith(".py") and member.size > MAX_SOURCE_BYTES
@@ -251,6 +257,7 @@ def _runtime_layers(
     notes: list[str] = []
     first = _library_files(requirements, folder / "requirements", rootfs.python, notes)
     first.update(_standard_library_bytecode(rootfs, folder / "standard"))
+    # The lines of a requirements file, with which the same runtime is made again.
     first[WHEELS] = LayerFile("".join(f"{wheel.line}\n" for wheel in others).encode())
     own_files = unpack(own) if own is not None else lading_files()
     second = _library_files(own_files, folder / "lading", rootfs.python, notes)
@@ -344,6 +351,7 @@ def _config(
         "ORT_DISABLE_TELEMETRY": "1",
         IMAGE_VARIABLE: runtime,
     }
+    # As a label too: Docker shows labels, and drops annotations of a manifest.
     labels = {RUNTIME: canonical(versions).decode()}
     added = [
         {"created": created, "created_by": "lading image base", "comment": comment}

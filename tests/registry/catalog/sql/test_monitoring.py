@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from lading.registry.catalog.monitoring import AlarmQuery
 from lading.registry.open import open_catalog
@@ -31,10 +31,9 @@ def test_a_query_of_a_page_goes_by_an_index(asked, tmp_path):
             rows = connection.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
             plans.extend(row[3] for row in rows)
 
-    engine = catalog.database._engines["read"]
-    event.listen(engine, "before_cursor_execute", explain)
+    event.listen(Engine, "before_cursor_execute", explain)
     asked(catalog)
-    event.remove(engine, "before_cursor_execute", explain)
+    event.remove(Engine, "before_cursor_execute", explain)
     looked_up = [plan for plan in plans if plan.startswith(("SEARCH", "SCAN")) and "CONSTANT" not in plan]
     assert looked_up
     assert [plan for plan in looked_up if "INDEX" not in plan] == []
