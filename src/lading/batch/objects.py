@@ -44,7 +44,7 @@ _HINTS = {
 # The most that S3 lists at once.
 PAGE_KEYS = 1000
 # A copy of more than S3 copies in one request is made in pieces of this size.
-_COPY_PIECE_BYTES = 1 << 30
+COPY_PIECE_BYTES = 1 << 30
 
 
 class Entry(NamedTuple):
@@ -306,8 +306,8 @@ def _copy_in_pieces(client: Any, origin: dict[str, str], key: str, size_bytes: i
     upload = {"UploadId": client.create_multipart_upload(**to, Metadata=head["Metadata"])["UploadId"]}
     parts = []
     try:
-        for number, start in enumerate(range(0, size_bytes, _COPY_PIECE_BYTES), 1):
-            end = min(size_bytes, start + _COPY_PIECE_BYTES) - 1
+        for number, start in enumerate(range(0, size_bytes, COPY_PIECE_BYTES), 1):
+            end = min(size_bytes, start + COPY_PIECE_BYTES) - 1
             copied = client.upload_part_copy(
                 **to, **upload, PartNumber=number, CopySource=origin, CopySourceRange=f"bytes={start}-{end}"
             )

@@ -163,6 +163,7 @@ class _Build:
         with contextlib.ExitStack() as stack:
             added = self._environment_layers(manifest, config, stack)
             environments = [*environments_in(config), *(layer.entry for layer in added)]
+            # With the digest of the base, as the annotation `org.opencontainers.image.base.digest` has it.
             labels = bundle_labels(entries, document.digest, environments)
             attested = self._attestation_layer(stack)
             steps = _Steps(added, self._bundles, attested)
@@ -190,6 +191,7 @@ class _Build:
         if not needed:
             return []
         held = environments_in(config)
+        # Diff ids, as bundles and environments state them: their layers have no program of lading.
         skip = {bundle.blob for bundle in bundles_in(config)} | {entry.blob for entry in held}
         python = find_python_of_lading(self._base, manifest, config, skip)
         for bundle in self._bundles:
@@ -222,6 +224,7 @@ class _Build:
             built.append(image)
             digest = digest_of(image.data)
             entries.append(Descriptor(MANIFEST, digest, len(image.data), platform=entry.platform))
+            # A manifest of an index is written before it: a registry may refuse an index of unknown ones.
             if len(requested) > 1:
                 self.bytes_sent += self._target.put_document(image.data, MANIFEST)
         # A single platform needs no index: the name refers to its manifest.
@@ -244,6 +247,7 @@ class _Build:
 
     def _put(self, blobs: Sequence[Blob]) -> None:
         """Put the blobs in parallel; layers that platforms share are put once."""
+        # By digest: a base may have the same layer twice, such as the empty one.
         new = {blob.descriptor.digest: blob for blob in blobs}
         for digest in self._put_digests:
             new.pop(digest, None)
@@ -267,6 +271,7 @@ def parse_platform(text: str) -> dict[str, str]:
 
 def matches_platform(platform: dict[str, Any], requested: str) -> bool:
     """Return whether a platform is the requested one; a variant counts only if one is requested."""
+    # Lading runs on Linux alone; an entry that names no system is taken for one of it.
     return {"os": "linux", **platform}.items() >= parse_platform(requested).items()
 
 
@@ -300,6 +305,7 @@ class _Steps:
 
 def _config(config: dict[str, Any], steps: _Steps, labels: dict[str, str], base: str) -> dict[str, Any]:
     """Return the base's configuration with the bundles added; the time of creation stays the base's."""
+    # Not the time of the build: the same bundles on the same base are the same image.
     created = config.get("created") or EPOCH
     before = config.get("config") or {}
     # The base's own id wins: it names the runtime, which a bundle does not change.

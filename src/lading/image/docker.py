@@ -58,6 +58,7 @@ class DockerArchive:
     def open(self, digest: str) -> BinaryIO:
         """Open a layer or the configuration as a temporary file, which is removed when it is closed."""
         self.root()
+        # Copied: a tar has one position, and a caller may read several layers at once.
         out = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
         with self._opened() as archive:
             shutil.copyfileobj(self._member(archive, self._members[digest]), out, 1 << 20)
@@ -89,7 +90,10 @@ class DockerArchive:
         try:
             entries = json.loads(self._member(archive, "manifest.json").read())
             matching = [
-                entry for entry in entries if self._name is None or self._name in (entry["RepoTags"] or ())
+                # `RepoTags` is null for an image that was saved by its id.
+                entry
+                for entry in entries
+                if self._name is None or self._name in (entry["RepoTags"] or ())
             ]
             tags = ", ".join(f"`{tag}`" for entry in entries for tag in entry["RepoTags"] or ())
         except (ValueError, TypeError, KeyError) as error:
@@ -107,6 +111,7 @@ class DockerArchive:
             hasher.update(piece)
             size += len(piece)
         digest = f"sha256:{hasher.hexdigest()}"
+        # Docker names files by their sha256; other tools name folders by ids, which are no digests.
         stated = _DIGEST.fullmatch(name)
         if stated is not None and f"sha256:{stated[1]}" != digest:
             raise damaged(f"`{name}` of `{self.where}`", f"sha256:{stated[1]}", digest)

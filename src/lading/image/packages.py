@@ -93,6 +93,7 @@ def packages_of(files: dict[str, bytes]) -> tuple[Component, ...]:
         if _PYTHON_PACKAGE.fullmatch(name) and (component := _python_package(data)) is not None
     ]
     others = [Component(ecosystem=GENERIC, name=system, version=release)] if system else []
+    # Of the interpreter the path says the minor version alone, as in `bin/python3.11`.
     versions = {match[1] for name in files if (match := _INTERPRETER.fullmatch(name))}
     others += [Component(ecosystem=GENERIC, name="python", version=version) for version in versions]
     return merged(debian, python, others)
@@ -126,6 +127,7 @@ def _stack(archive: tarfile.TarFile, files: dict[str, bytes], where: str) -> Non
         if unpacked > MAX_UNPACKED_BYTES:
             actual = f"more, with `{name}`"
             raise ImageInvalid(where, expected=f"at most {MAX_UNPACKED_BYTES >> 30} GiB", found=actual)
+        # Whiteouts (image-spec, layer.md): `.wh..wh..opq` empties a folder, `.wh.NAME` removes a name.
         if base == _OPAQUE:
             _remove(files, f"{folder}/")
         elif base.startswith(".wh."):
@@ -169,6 +171,7 @@ def _dpkg_packages(data: bytes, ecosystem: str) -> Iterator[Component]:
         status = fields.get("Status", f"install ok {_INSTALLED}")
         if not name or status.split()[-1:] != [_INSTALLED]:
             continue
+        # `Source` is left out if it has the name of the package, and its version if that is the same.
         source, _, source_version = fields.get("Source", "").partition(" ")
         yield Component(
             ecosystem=ecosystem,

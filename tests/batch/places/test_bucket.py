@@ -188,7 +188,7 @@ def test_a_server_that_does_not_keep_conditions_is_refused(iris, parquet, bucket
 
 def test_a_part_that_is_too_large_for_one_copy_is_copied_in_pieces(bucket, monkeypatch):
     monkeypatch.setattr(objects_module, "COPY_BYTES", 1000)
-    monkeypatch.setattr(objects_module, "_COPY_PIECE_BYTES", 5 << 20)
+    monkeypatch.setattr(objects_module, "COPY_PIECE_BYTES", 5 << 20)
     body = bytes(range(256)) * (6 << 12)
     source = bucket.put("large", body)
     Objects().copy(source, f"{bucket.url}/copy", len(body))

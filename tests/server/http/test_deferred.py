@@ -51,7 +51,7 @@ def test_an_error_is_a_refusal(pipeline, error):
 
 
 def test_no_more_wait_than_there_is_room_for(pipeline, monkeypatch):
-    monkeypatch.setattr("lading.server.http.deferred._MOST_WAITING", 2)
+    monkeypatch.setattr("lading.server.http.deferred.MOST_WAITING", 2)
     answers, go, ended = DeferredAnswers(pipeline), threading.Event(), []
     slow = Deferred(lambda: Response() if go.wait(60) else Response(status=500))
     for _ in range(2):

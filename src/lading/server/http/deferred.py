@@ -15,7 +15,7 @@ from lading.server.http.messages import Deferred, Request, Response
 from lading.server.inference.job import Deliver, Job
 
 _THREADS = 16
-_MOST_WAITING = 256
+MOST_WAITING = 256
 
 
 class DeferredAnswers:
@@ -30,9 +30,9 @@ class DeferredAnswers:
     def submit(self, request: Request, deferred: Deferred, deliver: Deliver) -> None:
         """Have `deferred` made; it comes back through `deliver`. Raises `QueueFull`."""
         with self._lock:
-            if self._waiting >= _MOST_WAITING:
+            if self._waiting >= MOST_WAITING:
                 where = "requests that wait for the catalog"
-                raise QueueFull(where, expected=f"at most {_MOST_WAITING} at once", found="more")
+                raise QueueFull(where, expected=f"at most {MOST_WAITING} at once", found="more")
             self._waiting += 1
             if self._threads is None:
                 # With the first such request: most servers never have one.
