@@ -211,6 +211,32 @@ def test_an_issuer_that_is_down_is_asked_again_and_known_keys_still_hold():
             gate.close()
 
 
+def test_a_new_file_keeps_the_keys_of_an_issuer_whose_rules_are_the_same():
+    with provider() as issuer:
+        issuer.add("first")
+        text = RULES.format(issuer=issuer.issuer, keys="")
+        gate = Gate(AccessFile.parse(text))
+        token = bearer(issuer.token("first"))
+        try:
+            wait_until(lambda: _is_known(gate, token), what="the keys are fetched")
+            asked = len(issuer.requests)
+            gate.replace(AccessFile.parse(f"open_health = false\n{text}"))
+            assert gate.of_credential(token).name == "ada"
+            assert len(issuer.requests) == asked
+            other = RULES.format(issuer="https://other.example.com", keys='jwks_file = "missing.json"')
+            with pytest.raises(InvalidSetting):
+                gate.replace(AccessFile.parse(text + other))
+            issuer.add("second")
+            _, keys = gate._tokens._issuers[issuer.issuer]
+            keys._tried_at -= 11
+            second = bearer(issuer.token("second"))
+            wait_until(lambda: _is_known(gate, second), what="a file that was refused has ended nothing")
+            gate.replace(AccessFile.parse(text.replace('"30s"', '"31s"')))
+            wait_until(lambda: _is_known(gate, token), what="the keys are fetched for other rules")
+        finally:
+            gate.close()
+
+
 @pytest.mark.parametrize(
     "discovered",
     [{"issuer": "https://evil.example.com"}, {"jwks_uri": "http://evil.example.com/keys"}, {"jwks_uri": 1}],

@@ -80,8 +80,8 @@ def test_every_example_is_a_valid_command_line(path, command, monkeypatch, tmp_p
     assert isinstance(command, Command | Group)
     for example in command.examples:
         typed = example.replace("\\\n", "").partition("lading ")[2].partition(" > ")[0]
-        # One that the shell evaluates ends with its bracket.
-        words = shlex.split(typed.partition(')" ')[0])
+        # One is typed within others' words: `eval "$(lading …)"`.
+        words = shlex.split(typed.partition(')"')[0])
         assert tuple(words[: len(path)]) == path
         command.make_context(command.name, words[len(path) :])
 

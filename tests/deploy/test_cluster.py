@@ -53,7 +53,8 @@ def test_applying_stops_at_the_first_refusal():
 def test_every_kind_that_lading_writes_has_a_path():
     run = BatchJob(inputs=("s3://lake/in",), output="s3://lake/out")
     nightly = replace(run, schedule="0 3 * * *")
-    scaled = work(scaling=Scaling(by="keda", prometheus="http://prometheus.lan:9090"))
+    scaling = Scaling(by="keda", prometheus="http://prometheus.lan:9090")
+    scaled = work(scaling=scaling, metrics_secret="scrape")
     made = [*canary(), *kserve_manifests(work()), *manifests(scaled)]
     made += [*batch_manifests(work(), run), *batch_manifests(work(), nightly)]
     assert {manifest["kind"] for manifest in plain(made)} == set(PATHS)

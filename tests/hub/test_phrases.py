@@ -23,6 +23,13 @@ OTHERS = [language for language in LANGUAGES if language != "en"]
 SHOWN = (
     *("hub", "registry", "blobs", "oci", "rollout", "release", "runtime", "verify", "signature", "batch"),
     *("bundle", "server/jobs", "server/loading", "monitor/log", "onnx_runtime", "ref.py", "text_patterns.py"),
+    *(
+        "trust/attestation.py",
+        "trust/envelope.py",
+        "trust/judge.py",
+        "trust/signing.py",
+        "trust/statement.py",
+    ),
 )
 """Where errors are raised that pages have: of the hub, of what it reads, and of servers and runs."""
 
@@ -52,6 +59,13 @@ COMPOSED = frozenset(
         "it holds on {listed} ({fingerprint}): serve it there; `{command}`",
         "release {number} of `{name}` was rolled back: {text}",
         "that {doing} ended with {signal} in the onnx package{last}",
+        # By a trust policy, of roles, keys and places.
+        *(f"a{what} by a key that is `{{role}}`" for what in ("n approval", " release", " signature")),
+        *(f"{what} by `{{name}}`" for what in ("approval", "signature")),
+        *(f"{verb}, attestation `{{name}}`" for verb in ("loaded", "released")),
+        *(f"a signature by {keys} that counts here" for keys in ("one key", "one of {number} keys")),
+        *("one by a key that it does not name", "one by the key with the hint {number}"),
+        *("`{name}` attested", "digest `{digest}`", "mediaType `{name}`", "payloadType `{name}`"),
     }
 )
 """What the source puts together of pieces that are shorter than the phrase."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from support.waiting import wait_until
 
-_ADDRESS = re.compile(r"the hub is at (http://[\w.:]+)/")
+_ADDRESS = re.compile(r"the hub is at (https?://[\w.:]+)/")
 
 
 @contextlib.contextmanager

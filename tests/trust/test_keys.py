@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import stat
+import sys
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from lading.errors import KeyInvalid
+from lading.errors import ExtraMissing, KeyInvalid
 from lading.trust.keys import KINDS, new_key, read_private_key, read_public_key
 
 PEM = serialization.Encoding.PEM
@@ -114,3 +115,12 @@ def test_a_link_out_of_the_folder_is_refused_and_one_within_it_followed(tmp_path
     (tmp_path / "mounted" / "loop.pub").symlink_to("loop.pub")
     with pytest.raises(KeyInvalid):
         read_public_key(tmp_path / "mounted" / "loop.pub")
+
+
+def test_without_the_extra_a_key_says_what_to_install(public, monkeypatch):
+    # As on a serving host that has installed nothing for it.
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    for read in (read_public_key, read_private_key):
+        with pytest.raises(ExtraMissing, match="keys and signatures: expected the extra `trust`") as caught:
+            read(public)
+        assert caught.value.hint == "`pip install 'lading-ml[trust]'`"

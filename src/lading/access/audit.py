@@ -33,9 +33,7 @@ class Audit:
         self._left_out = 0
 
     def refused(self, error: str, caller: str, address: str, line: tuple[str, str]) -> None:
-        """Write that a request was refused, by the class of the error; most of a flood are only counted."""
-        if not self._may_write():
-            return
+        """Write that a request was refused, by the class of the error, which `may_write` has let through."""
         method, path = line
         values = {"error": error, "caller": caller, "address": address, "method": method, "path": path}
         self.note("refused", **values)
@@ -46,7 +44,11 @@ class Audit:
         line = json.dumps({"time": iso_time(self._clock(), "milliseconds"), "event": event, **kept})
         _log.warning("%s", line) if event == "refused" else _log.info("%s", line)
 
-    def _may_write(self) -> bool:
+    def may_write(self) -> bool:
+        """Return whether one more refusal is written; of a flood most are only counted.
+
+        Asked first, so that what would be written is not gathered for nothing.
+        """
         with self._lock:
             second = int(self._clock())
             if second != self._second:

@@ -19,7 +19,7 @@ from lading.access import Caller, Grant
 from lading.access.file import ClaimGrant, IssuerRules
 from lading.access.issuers import IssuerKeys, check_keys
 from lading.access.limits import slots_of
-from lading.errors import CallerUnknown, InvalidSetting, missing_extra
+from lading.errors import CallerUnknown, missing_extra
 
 PROVED_S = 300.0
 """How long a token that was proved is not proved again."""
@@ -36,6 +36,7 @@ class Tokens:
     def __init__(self, issuers: Sequence[tuple[IssuerRules, IssuerKeys]], clock: Callable[[], float]) -> None:
         self._issuers = {rules.issuer: (rules, keys) for rules, keys in issuers}
         self._clock = clock
+        self._taken: set[str] = set()
 
     def caller(self, token: str) -> Caller:
         """Return the caller of a token; raises `CallerUnknown`, `IssuerUnavailable`."""
@@ -55,10 +56,19 @@ class Tokens:
         # The claims that were read above prove nothing; from here on those of the signed token count.
         return self._granted(rules, self._checked(rules, _verified(token, key, algorithm)))
 
+    def take(self, rules: IssuerRules) -> IssuerKeys | None:
+        """Return the keys of an issuer for another object to close, or None if its rules have changed."""
+        own, keys = self._issuers.get(rules.issuer, (None, None))
+        if own != rules:
+            return None
+        self._taken.add(rules.issuer)
+        return keys
+
     def close(self) -> None:
         """End the threads that fetch keys."""
-        for _, keys in self._issuers.values():
-            keys.close()
+        for issuer, (_, keys) in self._issuers.items():
+            if issuer not in self._taken:
+                keys.close()
 
     def _checked(self, rules: IssuerRules, claims: Mapping[str, Any]) -> Mapping[str, Any]:
         now, skew_s = self._clock(), rules.clock_skew_s
@@ -88,19 +98,22 @@ class Tokens:
         return Caller(name, "token", grants, expires_at, until, limits, slots)
 
 
-def open_tokens(issuers: Sequence[IssuerRules], clock: Callable[[], float] = time.time) -> Tokens:
-    """Return what checks tokens of `issuers`, whose keys are fetched from now on.
+def open_tokens(
+    issuers: Sequence[IssuerRules], clock: Callable[[], float] = time.time, before: Tokens | None = None
+) -> Tokens:
+    """Return what checks tokens of `issuers`, whose keys are fetched from now on, or are those of `before`.
 
     Raises `ExtraMissing` without the libraries of the extra `access`, `InvalidSetting` for a file of keys.
     """
     _require_library()
-    opened: list[tuple[IssuerRules, IssuerKeys]] = []
-    try:
-        opened.extend((rules, IssuerKeys.open(rules)) for rules in issuers)
-    except InvalidSetting:
-        for _, keys in opened:
-            keys.close()
-        raise
+    # All are looked at before anything is taken over: a file that cannot be used changes nothing.
+    for rules in issuers:
+        check_keys(rules)
+    opened = []
+    for rules in issuers:
+        # Those of an issuer with the same rules are known already. A file may differ: it is read again.
+        kept = before.take(rules) if before is not None and not rules.jwks_file else None
+        opened.append((rules, kept or IssuerKeys.open(rules)))
     return Tokens(opened, clock)
 
 

@@ -34,6 +34,11 @@ class FileWatch:
         self._thread = threading.Thread(target=self._follow, name="file watch", daemon=True)
         self._thread.start()
 
+    def watch(self, paths: Iterable[Path | str]) -> None:
+        """Watch these paths from now on; for `changed`, whose file may name others than before."""
+        self._paths = tuple(Path(path) for path in paths)
+        self._state = self._look()
+
     def close(self) -> None:
         """End the thread."""
         self._ended.set()

@@ -16,7 +16,8 @@ ACCESS_FILE = "access.toml"
 
 def secret_variables(work: Workload) -> list[Any]:
     """Return the variables that name the mounted files."""
-    options, named = work.options, dict[str, Any]()
+    options = work.options
+    named: dict[str, Any] = {}
     if options.access_secret:
         why = f"Who may call this server: the key `{ACCESS_FILE}` of the Secret."
         named["LADING_ACCESS"] = Noted(f"{ACCESS}/{ACCESS_FILE}", why)

@@ -70,7 +70,7 @@ def from_registry(ref: Ref, registry: Registry, store: str | None) -> BundleLaye
     if store is not None and store.startswith("oci://"):
         host, _, repository = store.removeprefix("oci://").partition("/")
         origin = Origin(host, repository.strip("/"))
-    attested = tuple(registry.admission.attested(version.digest))
+    attested = tuple(row.body for row in registry.attachments.of(version.digest, "attestation"))
     return BundleLayer(entry, version.size_bytes, write, origin, lock, attested)
 
 

@@ -14,7 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lading.access import Caller
@@ -23,6 +23,7 @@ from lading.errors import (
     AnswerTypeRefused,
     BodyInvalid,
     BodyTooLarge,
+    CallerUnknown,
     InputError,
     LadingError,
     MediaTypeRefused,
@@ -97,6 +98,7 @@ class Exchange:
     began: float = 0.0
     caller: Caller | None = None
     credential: bytes | None = None
+    params: Mapping[str, str] = {}
     certificate: tuple[str, ...] = ()
     plane: DataPlane | None = None
     job: Job | None = None
@@ -204,8 +206,6 @@ class Pipeline:
         self._callers = callers or Callers()
         self._second_tries = SecondTries()
         steps = steps or Steps()
-        if access is not None:
-            steps = replace(steps, authorise=(access, *steps.authorise))
         # Truth is tested before each loop: a missing step costs 10 ns.
         self._authorise, self._look_up = steps.authorise, steps.look_up
         self._observe, self._answer = steps.observe, steps.answer
@@ -226,6 +226,8 @@ class Pipeline:
         plane = self.plane
         if plane.splits:  # A release that splits traffic sends the caller to one of its sides.
             exchange.plane = plane = plane.for_caller(exchange.headers)
+        if self.access is not None and exchange.caller is None:
+            self.access(exchange)
         if self._authorise:
             for authorise in self._authorise:
                 authorise(exchange)
@@ -355,7 +357,9 @@ class Pipeline:
     def _counters_of_none(self, exchange: Exchange, error: LadingError | None) -> RequestCounters:
         """Return the counters of an exchange without a job: of the version it asked for, if that is known."""
         protocol = exchange.route.protocol if exchange.route is not None else NO_ROUTE
-        name, version = self._target(exchange) if error is not None else ("", 0)
+        # Which models somebody unknown has named is not looked up: a flood of wrong keys has to be cheap.
+        looks = error is not None and not isinstance(error, CallerUnknown)
+        name, version = self._target(exchange) if looks else ("", 0)
         return self.metrics.counters(name, version, protocol)
 
     def _show_release(

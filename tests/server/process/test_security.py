@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import ssl
+import subprocess
 from collections.abc import Iterator
 
 import grpc
@@ -137,6 +139,16 @@ def test_a_scrape_with_a_bearer_token_from_a_file(server, authority, keys, tmp_p
     page = httpx.get(f"{server.url}/metrics", headers=header, verify=trusting(authority))
     assert page.status_code == 200
     assert "lading_" in page.text
+
+
+@pytest.mark.slow
+def test_curl_asks_with_a_key(server, authority, keys):
+    command = ["curl", "--silent", "--cacert", str(authority.path), "--data", json.dumps({"data": ROW})]
+    command += ["--write-out", "%{http_code}", f"{server.url}/predict"]
+    for header, status in ((keys.header("scoring"), "200"), ({}, "401"), (keys.header("reader"), "403")):
+        words = [word for name, value in header.items() for word in ("--header", f"{name}: {value}")]
+        done = subprocess.run([*command, *words], capture_output=True, text=True, check=True)
+        assert done.stdout.endswith(status)
 
 
 @pytest.mark.slow

@@ -19,7 +19,6 @@ from lading.cli.ui.first_process import leave_process_1
 from lading.cli.ui.parameters import BundleType, registry_option
 from lading.errors import UsageError, missing_extra
 from lading.ref import Ref
-from lading.registry.gate import open_gate
 from lading.settings import (
     ServeSettings,
     bundles_folder,
@@ -102,6 +101,7 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
     settings = serve_settings(options)
     leave_process_1()
     try:
+        from lading.registry.gate import open_gate
         from lading.server import serve as run
 
         # References on the command line take precedence over the bundles of the image.

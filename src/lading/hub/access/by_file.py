@@ -104,7 +104,9 @@ class ForReaders:
         is_program = request.url.path.startswith("/api") or "authorization" in request.headers
         if status == 401 and not is_program and request.method in ("GET", "HEAD"):
             return Response(status_code=303, headers={"location": "/sign-in"})
-        self._access.gate.audit.refused(type(error).__name__, "", address, line)
+        audit = self._access.gate.audit
+        if audit.may_write():
+            audit.refused(type(error).__name__, "", address, line)
         if not is_program:
             return PlainTextResponse(error.message, status)
         body = {"error": type(error).__name__, "message": error.message, "hint": error.hint}

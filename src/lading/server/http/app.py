@@ -38,6 +38,7 @@ class App:
         large_bodies: LargeBodies | None = None,
     ) -> None:
         self.pipeline = pipeline
+        self._access = pipeline.access
         self.plane = pipeline.plane
         self.metrics = pipeline.metrics
         self.router = router
@@ -67,8 +68,8 @@ class App:
                 request.route, request.params = self.router.find(request.method, request.path)
                 if request.body and not request.route.any_type:
                     require_json(request.headers.get(b"content-type", JSON))
-            if self.pipeline.access is not None:  # Before anything is done with the body.
-                self.pipeline.access(request)
+            if self._access is not None:  # Before anything is done with the body.
+                self._access(request)
             if self.submitting is not None and b"prefer" in request.headers:
                 submitting = self.submitting(request, request.route)
                 if submitting is not None:

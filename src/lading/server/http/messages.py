@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from lading.access import ADMIN, Rule
+from lading.access import ADMIN, Caller, Rule
 from lading.errors import LadingError
 from lading.ref import version_number
 from lading.server.exchange import Exchange
@@ -39,6 +39,9 @@ class Request(Exchange):
     query: bytes = b""
     params: Mapping[str, str] = field(default_factory=dict)
     route: Route | None = None
+    # Set here, in this order, and not later: objects whose attributes come in any order are slower.
+    credential: bytes | None = None
+    caller: Caller | None = field(default=None, init=False)
     response: Response | None = field(default=None, init=False)
     refusal: LadingError | None = field(default=None, init=False)
     waiter: Any = field(default=None, init=False)

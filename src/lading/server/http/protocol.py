@@ -182,10 +182,7 @@ class FastProtocol(HttpConnection):
             return self._receive_known(head, data, end, missing, credential)
         method, path, route, params = head.target
         self._keeps_alive = not self._closing
-        request = Request(method, path, data[end:], head.headers, b"", params, route)
-        if credential is not None:
-            request.credential = credential
-        self._dispatch(request)
+        self._dispatch(Request(method, path, data[end:], head.headers, b"", params, route, credential))
         return True
 
     def _receive_known(
@@ -193,8 +190,8 @@ class FastProtocol(HttpConnection):
     ) -> bool:
         """Begin to receive a known request, or dispatch one that is large; return whether there is room."""
         method, path, route, params = head.target
-        request = Request(method, path, b"", head.headers, b"", params, route)
-        request.credential, request.certificate = credential, self._certificate
+        request = Request(method, path, b"", head.headers, b"", params, route, credential)
+        request.certificate = self._certificate
         if head.body_bytes >= COUNTED_BYTES and not self.stage.app.receive(request, head.body_bytes):
             return False  # The parser's way has words for that.
         if missing:

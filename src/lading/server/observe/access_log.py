@@ -93,6 +93,7 @@ class AccessLog:
             "side": request.side,
             "rows": ran.rows if ran is not None else None,
             "error": request.error,
+            **({"identity": request.identity} if request.identity else {}),
             "caller": self._callers.address(request.address, request.forwarded),
             "request_id": request.request_id,
             "trace_id": request.trace_id,

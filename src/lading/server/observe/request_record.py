@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
+from lading.access import Caller
 from lading.errors import LadingError
 from lading.server.inference.dataplane import DataPlane
 from lading.server.inference.job import Job
@@ -41,6 +42,7 @@ class Observed(Protocol):
     sent_bytes: int
     plane: DataPlane | None
     job: Job | None
+    caller: Caller | None
 
     def address(self) -> str:
         """Return the address at the other end."""
@@ -69,7 +71,8 @@ class RequestRecord(NamedTuple):
     """One answered request. ``ended_at`` is Unix time; ``version`` is 0 for a bundle from its directory.
 
     ``side`` is "live" or "candidate" of a release, else empty. ``ran`` is None if the model was not asked.
-    ``forwarded`` is the caller's `X-Forwarded-For`, ``trace`` the trace that the caller has named.
+    ``identity`` is the caller's name, if access is controlled. ``forwarded`` is the caller's
+    `X-Forwarded-For`, ``trace`` the trace that the caller has named.
     """
 
     line: RequestLine
@@ -90,6 +93,7 @@ class RequestRecord(NamedTuple):
     forwarded: bytes | None
     trace: TraceContext | None
     trace_id: str
+    identity: str = ""
 
 
 def record_of(
@@ -125,6 +129,7 @@ def record_of(
         forwarded=headers.get(FORWARDED),
         trace=trace,
         trace_id=exchange.trace_id or (trace.trace_id if trace is not None else ""),
+        identity=exchange.caller.name if exchange.caller is not None else "",
     )
 
 

@@ -5,11 +5,10 @@ Who callers are is `lading.access`; which rule holds is stated by each route and
 
 from __future__ import annotations
 
-from hashlib import sha256
 from time import time
 
 from lading.access import ANYBODY, SERVER_FACTS, Caller, Rule, may_at_all
-from lading.access.gate import Gate, denied
+from lading.access.gate import Gate, denied, digest_of
 from lading.errors import CallerUnknown, LadingError
 from lading.server.exchange import Exchange
 from lading.server.inference.callers import Callers
@@ -39,11 +38,11 @@ class RequestAccess:
         header = exchange.credential
         # The way of nearly all, which costs less than a microsecond: a known head, a caller seen before.
         if header is not None:
-            caller = self._gate.remembered.get(sha256(header).digest())
+            caller = self._gate.remembered.get(digest_of(header).digest())
             rule = exchange.route.rule
             if caller is not None and rule.of_model and not caller.limits and caller.until > time():
-                (model,) = exchange.models()
-                if caller.known.get((rule.name, model or self._plane.default_model)):
+                model = exchange.params.get("name") or self._plane.default_model
+                if caller.known.get((rule.name, model)):
                     exchange.caller = caller
                     return
         self._authorise(exchange)
@@ -103,6 +102,8 @@ class RequestAccess:
         raise CallerUnknown("`authorization`", expected="a credential", found="none", hint=hint)
 
     def _note(self, exchange: Exchange, caller: Caller | None, error: LadingError) -> None:
+        if not self._gate.audit.may_write():
+            return
         method, path, _ = exchange.request_line()
         address = self._callers.address(exchange.address(), exchange.headers.get(_FORWARDED))
         name = caller.name if caller is not None else ""

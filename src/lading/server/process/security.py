@@ -50,14 +50,18 @@ def access_gate(settings: ServeSettings, worker: WorkerContext | None, started: 
     def reload() -> None:
         fresh = AccessFile.read(settings.access)
         gate.replace(fresh)
+        watch.watch(_paths(settings, fresh))
         if is_first:
             gate.audit.note("access file read", path=settings.access, callers=fresh.count)
 
-    paths = [settings.access, *(issuer.jwks_file for issuer in file.issuers if issuer.jwks_file)]
-    started.enter_context(closing(FileWatch(paths, reload)))
+    watch = started.enter_context(closing(FileWatch(_paths(settings, file), reload)))
     if is_first:
         gate.audit.note("access file read", path=settings.access, callers=file.count)
     return gate
+
+
+def _paths(settings: ServeSettings, file: AccessFile) -> list[str]:
+    return [settings.access, *(issuer.jwks_file for issuer in file.issuers if issuer.jwks_file)]
 
 
 def server_tls(settings: ServeSettings, started: ExitStack) -> Tls | None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lading.access import ROLES, Grant
-from lading.access.file import AccessFile
-from lading.access.libraries import check_libraries
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command
 from lading.cli.ui.parameters import json_option
 from lading.clock import iso_time
+
+if TYPE_CHECKING:
+    from lading.access.file import AccessFile
 
 
 @click.command(
@@ -27,6 +28,9 @@ from lading.clock import iso_time
 @json_option
 def check(file: Path, as_json: bool) -> None:
     """Read FILE as a server would, and list its callers; the addresses of issuers are not asked."""
+    from lading.access.file import AccessFile
+    from lading.access.libraries import check_libraries
+
     known = AccessFile.read(file)
     check_libraries(known)
     rows = list(_rows(known))

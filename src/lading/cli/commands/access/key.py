@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 import click
 
 from lading.access import ROLES
-from lading.access.file import check_caller_name, check_models, duration_s
-from lading.access.keys import key_hash, new_key
 from lading.cli.ui import printing
 from lading.cli.ui.command import Command, Group
 from lading.cli.ui.parameters import json_option
@@ -46,6 +44,9 @@ def new(name: str, roles: tuple[str, ...], models: str, expires: str, as_json: b
 
     Nobody can print it again: the file has its SHA-256 alone.
     """
+    from lading.access.file import check_caller_name, check_models, duration_s
+    from lading.access.keys import key_hash, new_key
+
     check_caller_name("`--name`", name)
     patterns = check_models("`--models`", [model.strip() for model in models.split(",") if model.strip()])
     until = datetime.fromtimestamp(time.time() + duration_s(expires, "`--expires`"), UTC) if expires else None
