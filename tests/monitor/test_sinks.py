@@ -38,8 +38,8 @@ def hook():
 @pytest.fixture
 def quick(monkeypatch):
     """Pause less between two attempts than people would."""
-    monkeypatch.setattr(sinks, "_FIRST_PAUSE_S", 0.02)
-    monkeypatch.setattr(sinks, "_LONGEST_PAUSE_S", 0.05)
+    monkeypatch.setattr(sinks, "FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(sinks, "LONGEST_PAUSE_S", 0.05)
 
 
 def resolved_after(notification: Notification, now: float = 2000.0) -> Notification:
@@ -156,7 +156,7 @@ def test_a_slow_receiver_holds_no_other_up_and_nobody_who_posts(hook):
 
 
 def test_no_more_wait_than_there_is_room_for(quick, monkeypatch):
-    monkeypatch.setattr(sinks, "_MOST_WAITING", 3)
+    monkeypatch.setattr(sinks, "MOST_WAITING", 3)
     deliveries = Deliveries([Route(name="ops", webhook=f"http://127.0.0.1:{free_port()}")])
     deliveries.post([notice()])
     wait_until(lambda: deliveries.failed, 10)

@@ -36,8 +36,8 @@ REFRESH_S = 60.0
 
 _REQUEST_S = 10.0
 _MOST_ANSWER_BYTES = 64 * 1024
-_MOST_WAITING = 10_000
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+MOST_WAITING = 10_000
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 _ALERTS_PATH = "/api/v2/alerts"
 _FOLLOWED = 4
 """Reminders that may fail before Alertmanager resolves what it is not reminded of."""
@@ -338,7 +338,7 @@ class _Receiver:
         with self._changed:
             key = notification.state.key
             # A receiver that is down for days must not fill the memory of the process that tests.
-            if key not in self._waiting and len(self._waiting) >= _MOST_WAITING:
+            if key not in self._waiting and len(self._waiting) >= MOST_WAITING:
                 self.dropped += 1
                 return
             # What is newer goes to the end: a receiver sees alerts in the order of their last change.
@@ -398,7 +398,7 @@ class _Receiver:
                 return
             if self._failures:
                 # What is posted meanwhile waits as well: it would not arrive either.
-                pause_s = back_off_s(self._failures, first_s=_FIRST_PAUSE_S, most_s=_LONGEST_PAUSE_S)
+                pause_s = back_off_s(self._failures, first_s=FIRST_PAUSE_S, most_s=LONGEST_PAUSE_S)
                 with self._changed:
                     self._changed.wait_for(lambda: self._ends, pause_s)
 
