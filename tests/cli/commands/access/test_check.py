@@ -26,9 +26,9 @@ def test_every_caller_is_a_line_with_the_roles_that_are_implied(lading, file):
 
 
 def test_json_has_the_same_callers(lading, file):
-    said = json.loads(lading("access", "check", file, "--json")[1])
-    assert [caller["kind"] for caller in said["callers"]] == ["key", "token", "token", "token"]
-    assert said["callers"][0]["expires"] == "2030-01-31T23:59:59Z"
+    stated = json.loads(lading("access", "check", file, "--json")[1])
+    assert [caller["kind"] for caller in stated["callers"]] == ["key", "token", "token", "token"]
+    assert stated["callers"][0]["expires"] == "2030-01-31T23:59:59Z"
 
 
 def test_a_file_that_a_server_would_refuse_is_refused(lading, file):

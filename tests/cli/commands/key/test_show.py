@@ -10,8 +10,8 @@ from support.signing import private_file, public_file
 
 def test_the_id_of_a_key_is_the_hash_of_its_file(lading):
     digest = hashlib.sha256(public_file("ci").read_bytes()).hexdigest()
-    shown = {"kind": "p256", "id": digest}
-    assert json.loads(lading("key", "show", public_file("ci"), "--json")[1]) == shown
+    expected = {"kind": "p256", "id": digest}
+    assert json.loads(lading("key", "show", public_file("ci"), "--json")[1]) == expected
     assert lading("key", "show", public_file("ci"))[1] == f"kind  p256\nid    {digest}\n"
 
 
