@@ -10,10 +10,10 @@ import contextlib
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import httpx
@@ -157,6 +157,12 @@ def everywhere(tmp_path_factory) -> list[str]:
     return every
 
 
+def most_of(names: Iterable[str], *always: str) -> list[Any]:
+    """Return the texts of a test: those that are `always` tried, and the rest where there is time for it."""
+    # A registry is filled with each, and every page of it read.
+    return [name if name in always else pytest.param(name, marks=pytest.mark.wide) for name in names]
+
+
 def asked(everywhere: list[str], text: str) -> list[str]:
     """Return every path, plain and with each parameter being `text`, and paths that `text` is a part of."""
     # A server refuses lines of more than 64 kB before anything of ours reads them.
@@ -214,7 +220,7 @@ def check_page(path: str, answer: httpx.Response, plain: Shape) -> Shape:
     return shape
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", most_of(TEXTS, "active", "invisible", "long"))
 def test_hostile_text_is_text_on_every_page(tmp_path, everywhere, plain, name):
     text = TEXTS[name]
     visible = shape_of(f"<p>{visible_of(text[:40])}</p>").text
@@ -243,7 +249,7 @@ def visible_of(text: str) -> str:
     return escaped(text)
 
 
-@pytest.mark.parametrize("name", ["null", "active", "invisible"])
+@pytest.mark.parametrize("name", most_of(["null", "active", "invisible"], "null"))
 def test_no_address_is_too_much_for_a_database(tmp_path, everywhere, postgres, name):
     # PostgreSQL stores no null bytes: what an address asks for may be none of its texts.
     stored = TEXTS[name].replace("\0", "")
@@ -252,7 +258,7 @@ def test_no_address_is_too_much_for_a_database(tmp_path, everywhere, postgres, n
             visitor.get(path)
 
 
-@pytest.mark.parametrize("name", ["active", "invisible", "wide", "long"])
+@pytest.mark.parametrize("name", most_of(["active", "invisible", "wide", "long"], "active", "wide"))
 def test_nothing_of_it_runs_loads_or_widens_a_page_in_a_browser(tmp_path, everywhere, people, name):
     with visiting(tmp_path, TEXTS[name]) as visitor:
         pages = [path for path in everywhere if is_page(answer := visitor.get(path)) and answer.is_success]
@@ -270,7 +276,7 @@ def test_nothing_of_it_runs_loads_or_widens_a_page_in_a_browser(tmp_path, everyw
         assert dialogs == []
 
 
-@pytest.mark.parametrize("name", ["formula", "invisible", "null"])
+@pytest.mark.parametrize("name", most_of(["formula", "invisible", "null"], "formula"))
 def test_no_cell_of_a_csv_file_is_a_formula(tmp_path, everywhere, name):
     files = [path for path in everywhere if path.endswith(".csv")]
     files += [f"/api/models/iris/monitoring.csv?table={table}" for table in ("cells", "drift", "checks")]

@@ -18,7 +18,7 @@ from typing import IO
 from lading.bundle.environment_lock import normal_name
 from lading.errors import ImageInvalid
 from lading.image import Source, environment_of, read_config, read_index, read_manifest
-from lading.image.build import platform_name
+from lading.image.build import IMAGE_VARIABLE, platform_name
 from lading.image.layers import MAX_UNPACKED_BYTES, open_tar
 from lading.oci import Document
 from lading.trust.components import GENERIC, PYPI, Component, Subject, merged
@@ -70,8 +70,6 @@ def image_packages(source: Source, platform: str = "") -> tuple[Subject, tuple[C
 
 def runtime_of(source: Source, platform: str = "") -> str:
     """Return the id of an image's runtime, which its servers state about themselves, or nothing."""
-    from lading.image.build import IMAGE_VARIABLE
-
     manifest = read_manifest(_document(source, platform), source.where)
     config = read_config(source, manifest)
     return environment_of(config.get("config") or {}).get(IMAGE_VARIABLE, "")

@@ -93,7 +93,7 @@ class RunningScanner:
             else:
                 failed = ""
                 if scans:
-                    log.info("%d environments that run have been scanned", len(scans))
+                    log.info("what runs has been scanned; sets of packages: %d", len(scans))
             if stop.wait(every_s):
                 return
 

@@ -74,6 +74,18 @@ def test_each_feed_has_its_own_date_and_what_it_covers(tmp_path):
     ]
 
 
+def test_entries_in_files_are_one_feed_by_the_newest_of_them_wherever_they_are(tmp_path):
+    for folder in ("", "pypi/"):
+        write(
+            tmp_path,
+            f"{folder}old.json",
+            osv(f"{folder}A", "tables", {"introduced": "0"}, modified="2020-01-01"),
+        )
+        write(tmp_path, f"{folder}new.json", osv(f"{folder}B", "tables", {"introduced": "0"}))
+    states = read(tmp_path, TABLES).states
+    assert [(each.name, each.date) for each in states] == [("pypi", FRESH), (tmp_path.name, FRESH)]
+
+
 def test_a_list_of_cycles_has_the_product_of_its_name_and_the_date_of_its_file(tmp_path):
     write(tmp_path, "python.json", PYTHON_OLD)
     feeds = read(tmp_path)

@@ -79,7 +79,6 @@ def serve(
     _set_up_process(settings, number)
     replica = worker.replica if worker is not None else replica_id()
     counters = _shared_counters(worker) if worker is not None else None
-
     # What was started last ends first, whether the server drains or a later step fails.
     with _starting(), ExitStack() as started:
         access, tls = access_gate(settings, worker, started), server_tls(settings, started)

@@ -76,8 +76,9 @@ def _documents(path: Path, name: str, limits: Limits) -> Iterator[Document]:
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise FeedInvalid(where, expected="gzip", found=f"damaged data ({error})") from None
     first, slash, _ = name.partition("/")
-    # A list is a feed of its own, also beside others in one folder.
-    source = name if _is_list(data) or not slash else first
+    # A list is a feed of its own, also beside others in one folder; entries in files are one feed together.
+    is_own = _is_list(data) or data.lstrip()[:1] == b"["
+    source = name if is_own else first if slash else path.parent.name
     yield Document(source, name, where, data, modified_at)
 
 
