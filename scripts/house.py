@@ -68,12 +68,13 @@ class TestFile:
 
 
 def _is_private(name: str) -> bool:
-    # Private in spelling only: `os._exit` and the methods of named tuples are documented.
+    # Private in spelling only: `os._exit`, the methods of named tuples and IPython's protocol are documented.
     return re.match(r"_[a-zA-Z]", name) is not None and name not in (
         "_asdict",
         "_exit",
         "_fields",
         "_replace",
+        "_repr_html_",
     )
 
 

@@ -13,6 +13,7 @@ def with_key(headers: Mapping[str, str] | None, key: str | None) -> dict[str, st
     """Return the headers of every request, with a `key` unless they state another credential."""
     own = {name.lower(): value for name, value in (headers or {}).items()}
     if key and "authorization" not in own:
+        # RFC 9110, section 5.5: a line end would begin a header of its own.
         if not (key.isascii() and key.isprintable()):
             raise InvalidSetting("`key`", expected="printable characters of ASCII", found="others")
         own["authorization"] = f"Bearer {key}"
@@ -27,11 +28,13 @@ def trusted(ca: str | Path | None, cert: tuple[str | Path, str | Path] | None) -
     if ca is None and cert is None:
         return True
     try:
+        # With a `ca` of its own, the authorities of the system are not trusted besides.
         context = ssl.create_default_context(cafile=ca)
         if cert is not None:
             context.load_cert_chain(*cert)
     except (ssl.SSLError, OSError) as error:
         where = "`ca`" if cert is None else "`ca` and `cert`"
+        # Of an SSLError, `strerror` may be None and the text is all that there is.
         reason = (error.strerror or str(error)).lower()
         raise InvalidSetting(where, expected="files in PEM", found=reason) from None
     return context

@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from lading.access.certificates import names_of
 from lading.access.tls import Tls, check_tls, tls_files
 from lading.errors import InvalidSetting
 from support.certificates import Authority
@@ -92,12 +91,3 @@ def test_changed_files_are_taken_and_bad_ones_are_not(authority, caplog):
         wait_until(lambda: tls.context() is not first, what="the new one is taken")
     finally:
         tls.close()
-
-
-def test_the_names_of_a_certificate(authority):
-    signed = authority.sign("scorer", uri="spiffe://example.com/scorer")
-    assert names_of(signed.cert.read_bytes()) == (
-        "O=Example,CN=scorer",
-        "DNS:localhost",
-        "URI:spiffe://example.com/scorer",
-    )

@@ -9,36 +9,14 @@ from collections.abc import Iterator
 
 import pytest
 from joserfc import jws
-from joserfc.jwk import ECKey, OctKey
+from joserfc.jwk import ECKey
 
 from lading.access import PREDICTION, READ_ALL
 from lading.access.file import AccessFile
 from lading.access.gate import Gate
-from lading.errors import CallerUnknown, InvalidSetting, IssuerUnavailable
-from support.oidc_provider import Provider, part, provider
-from support.waiting import wait_until
-
-RULES = """
-[[issuers]]
-issuer = "{issuer}"
-audience = ["lading", "lading-eu"]
-algorithms = ["ES256", "RS256", "Ed25519"]
-clock_skew = "30s"
-{keys}
-[[issuers.grants]]
-claim = "groups"
-value = "scorers"
-roles = ["predict"]
-models = ["iris*"]
-[[issuers.grants]]
-claim = "realm_access.roles"
-value = "reader"
-roles = ["read"]
-[[issuers.grants]]
-claim = "scope"
-value = "lading.admin"
-roles = ["admin"]
-"""
+from lading.errors import CallerUnknown
+from support.access_files import ISSUER_RULES, bearer
+from support.oidc_provider import Provider, part
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +32,8 @@ def issuer() -> Provider:
 def gate(issuer, tmp_path_factory) -> Gate:
     folder = tmp_path_factory.mktemp("jwks")
     (folder / "keys.json").write_text(json.dumps(issuer.jwks()))
-    text = RULES.format(issuer=issuer.issuer, keys='jwks_file = "keys.json"')
+    text = ISSUER_RULES.format(issuer=issuer.issuer, keys='jwks_file = "keys.json"')
     return Gate(AccessFile.parse(text, folder=folder))
-
-
-def bearer(token: str) -> bytes:
-    return f"Bearer {token}".encode()
 
 
 @pytest.mark.parametrize(("kid", "algorithm"), [("ec", "ES256"), ("rsa", "RS256"), ("okp", "Ed25519")])
@@ -168,112 +142,3 @@ def test_clocks_may_differ_a_little(gate, issuer):
     now = int(time.time())
     assert gate.of_credential(bearer(issuer.token("ec", exp=now - 10))).name == "ada"
     assert gate.of_credential(bearer(issuer.token("ec", nbf=now + 20, iat=now + 20))).name == "ada"
-
-
-def test_keys_are_found_by_discovery_and_new_ones_by_their_first_token():
-    with provider() as issuer:
-        issuer.add("first")
-        gate = Gate(AccessFile.parse(RULES.format(issuer=issuer.issuer, keys="")))
-        token = bearer(issuer.token("first"))
-        try:
-            wait_until(lambda: _is_known(gate, token), what="the keys are fetched")
-            assert issuer.requests[:2] == ["/.well-known/openid-configuration", "/keys"]
-            issuer.add("second")
-            new = bearer(issuer.token("second"))
-            with pytest.raises(CallerUnknown):  # Asked for a moment ago: names cause no flood of requests.
-                gate.of_credential(new)
-            asked = len(issuer.requests)
-            _, keys = gate._tokens._issuers[issuer.issuer]
-            keys._tried_at -= 11
-            with pytest.raises(IssuerUnavailable):
-                gate.of_credential(new)
-            wait_until(lambda: _is_known(gate, new), what="the new key is fetched")
-            for number in range(50):
-                with pytest.raises(CallerUnknown):
-                    gate.of_credential(bearer(_renamed(new.decode()[7:], f"none-{number}")))
-            assert len(issuer.requests) == asked + 2
-        finally:
-            gate.close()
-
-
-def test_an_issuer_that_is_down_is_asked_again_and_known_keys_still_hold():
-    with provider() as issuer:
-        issuer.add("first")
-        issuer.is_down = True
-        gate = Gate(AccessFile.parse(RULES.format(issuer=issuer.issuer, keys="")))
-        token = bearer(issuer.token("first"))
-        try:
-            with pytest.raises(IssuerUnavailable):
-                gate.of_credential(token)
-            issuer.is_down = False
-            wait_until(lambda: _is_known(gate, token), what="the keys are fetched")
-        finally:
-            gate.close()
-
-
-def test_a_new_file_keeps_the_keys_of_an_issuer_whose_rules_are_the_same():
-    with provider() as issuer:
-        issuer.add("first")
-        text = RULES.format(issuer=issuer.issuer, keys="")
-        gate = Gate(AccessFile.parse(text))
-        token = bearer(issuer.token("first"))
-        try:
-            wait_until(lambda: _is_known(gate, token), what="the keys are fetched")
-            asked = len(issuer.requests)
-            gate.replace(AccessFile.parse(f"open_health = false\n{text}"))
-            assert gate.of_credential(token).name == "ada"
-            assert len(issuer.requests) == asked
-            other = RULES.format(issuer="https://other.example.com", keys='jwks_file = "missing.json"')
-            with pytest.raises(InvalidSetting):
-                gate.replace(AccessFile.parse(text + other))
-            issuer.add("second")
-            _, keys = gate._tokens._issuers[issuer.issuer]
-            keys._tried_at -= 11
-            second = bearer(issuer.token("second"))
-            wait_until(lambda: _is_known(gate, second), what="a file that was refused has ended nothing")
-            gate.replace(AccessFile.parse(text.replace('"30s"', '"31s"')))
-            wait_until(lambda: _is_known(gate, token), what="the keys are fetched for other rules")
-        finally:
-            gate.close()
-
-
-@pytest.mark.parametrize(
-    "discovered",
-    [{"issuer": "https://evil.example.com"}, {"jwks_uri": "http://evil.example.com/keys"}, {"jwks_uri": 1}],
-)
-def test_a_provider_that_says_it_is_another_is_not_believed(discovered, caplog):
-    with provider() as issuer:
-        issuer.add("first")
-        issuer.discovered = discovered
-        gate = Gate(AccessFile.parse(RULES.format(issuer=issuer.issuer, keys="")))
-        try:
-            wait_until(lambda: "cannot be fetched" in caplog.text, what="it was tried")
-            with pytest.raises(IssuerUnavailable):
-                gate.of_credential(bearer(issuer.token("first")))
-        finally:
-            gate.close()
-
-
-def test_an_issuer_without_https_is_refused_at_the_start():
-    with pytest.raises(InvalidSetting, match="an address with https"):
-        Gate(AccessFile.parse(RULES.format(issuer="http://login.example.com", keys="")))
-
-
-def test_secrets_among_the_keys_are_left_out(tmp_path):
-    secret = OctKey.generate_key(256).as_dict()
-    (tmp_path / "keys.json").write_text(json.dumps({"keys": [secret]}))
-    text = RULES.format(issuer="https://login.example.com", keys='jwks_file = "keys.json"')
-    with pytest.raises(InvalidSetting, match="a public key that signs, found none"):
-        Gate(AccessFile.parse(text, folder=tmp_path))
-
-
-def _is_known(gate: Gate, token: bytes) -> bool:
-    try:
-        return gate.of_credential(token).name == "ada"
-    except (IssuerUnavailable, CallerUnknown):
-        return False
-
-
-def _renamed(token: str, kid: str) -> str:
-    _, body, signature = token.split(".")
-    return f"{part({'alg': 'ES256', 'kid': kid})}.{body}.{signature}"

@@ -63,3 +63,10 @@ def proved(opened):
     for ref in ("iris:1", "iris:2"):
         record_evidence(opened, ref, fingerprint())
     return opened
+
+
+@pytest.fixture
+def ci(lading, tmp_path):
+    """Make a key and return the file of its private half."""
+    assert lading("key", "new", "ci.pem")[0] == 0
+    return tmp_path / "ci.pem"

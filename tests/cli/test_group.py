@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import subprocess
@@ -132,19 +131,3 @@ def test_without_arguments_the_help_goes_to_stderr_and_the_exit_code_is_2(lading
     code, stdout, stderr = lading()
     assert (code, stdout) == (2, "")
     assert "pack" in stderr
-
-
-def test_the_version_is_printed(lading):
-    for words in (["--version"], ["-V"], ["version"]):
-        assert lading(*words) == (0, "lading 0.1.0\n", "")
-    assert set(json.loads(lading("version", "--json")[1])) == {"lading", "python"}
-
-
-def test_help_as_a_command_prints_what_the_option_prints(lading):
-    assert lading("help") == lading("--help")
-    for words in (("pack",), ("image", "build")):
-        assert lading("help", *words) == lading(*words, "--help")
-    code, _, stderr = lading("help", "verfy")
-    assert (code, stderr) == (2, "error: no such command `verfy`\nhint: did you mean `verify`?\n")
-    code, _, stderr = lading("help", "pack", "x")
-    assert (code, "`lading pack` has no command `x`" in stderr) == (2, True)

@@ -10,6 +10,43 @@ from lading.access.file import AccessFile
 from lading.access.gate import Gate
 from lading.access.keys import key_hash, new_key
 
+ISSUER_RULES = """
+[[issuers]]
+issuer = "{issuer}"
+audience = ["lading", "lading-eu"]
+algorithms = ["ES256", "RS256", "Ed25519"]
+clock_skew = "30s"
+{keys}
+[[issuers.grants]]
+claim = "groups"
+value = "scorers"
+roles = ["predict"]
+models = ["iris*"]
+[[issuers.grants]]
+claim = "realm_access.roles"
+value = "reader"
+roles = ["read"]
+[[issuers.grants]]
+claim = "scope"
+value = "lading.admin"
+roles = ["admin"]
+"""
+"""An access file with one issuer, whose address and keys are put in."""
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def bearer(credential: str) -> bytes:
+    """Return the header with which a client sends a key or a token."""
+    return f"Bearer {credential}".encode()
+
 
 @dataclass
 class Keys:

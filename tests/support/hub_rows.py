@@ -1,4 +1,4 @@
-"""Rows that the hub shows: replicas and alarms, as servers and the monitor write them."""
+"""Rows that the hub shows: versions, replicas and alarms, as servers and the monitor write them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import time
 from typing import Any
 
 from lading.alarms import Alarm
+from lading.hub.knowledge import Knowledge
+from lading.registry.records import ModelVersion
 from lading.replica import Replica, ReplicaModel
+from support.release_processes import new_version
+
+READ_AT = 1_796_040_000.0
 
 
 def replica(number: int = 1, *models: ReplicaModel, **changes: Any) -> Replica:
@@ -37,3 +42,21 @@ def alarm(name: str = "iris", **changes: Any) -> Alarm:
         "text": "petal_width has drifted",
     }
     return Alarm(**{**values, **changes})
+
+
+def knowledge(*, newest: Any = (), releases: Any = (), replicas: Any = (), alarms: Any = ()) -> Knowledge:
+    """Return what a hub knows, by the rows that it has read."""
+    return Knowledge(
+        newest={version.name: version for version in newest},
+        releases={release.name: release for release in releases},
+        replicas=replicas,
+        alarms=alarms,
+        read_at=READ_AT,
+    )
+
+
+def version(name: str, number: int = 1, **changes: Any) -> ModelVersion:
+    """Return a version as the catalog has it."""
+    new = new_version(name, number)
+    values = {field: getattr(new, field) for field in new.__struct_fields__}
+    return ModelVersion(**{**values, "version": number, **changes})

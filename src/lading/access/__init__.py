@@ -125,6 +125,7 @@ def may_at_all(caller: Caller, rule: Rule) -> bool:
 
 def roles_of(names: tuple[str, ...]) -> int:
     """Return the bits of roles, with those that they imply."""
+    # Implied roles are written out once here, so that each check is one test of bits.
     bits = 0
     for name in names:
         bits |= ROLES[name] | _IMPLIED.get(name, 0)
@@ -146,6 +147,7 @@ def _matches(pattern: str, name: str) -> bool:
         return pattern == name
     if not name.startswith(first) or not name[len(first) :].endswith(rest[-1]):
         return False
+    # By hand and not by a regular expression: time grows with the length, whatever the pattern is.
     at, end = len(first), len(name) - len(rest[-1])
     for part in rest[:-1]:
         at = name.find(part, at, end)

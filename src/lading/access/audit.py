@@ -40,6 +40,7 @@ class Audit:
 
     def note(self, event: str, **values: Any) -> None:
         """Write one event."""
+        # Bounded, because callers choose paths; JSON quotes line ends, so that nobody can forge an event.
         kept = {name: _short(value) for name, value in values.items() if value not in ("", None)}
         line = json.dumps({"time": iso_time(self._clock(), "milliseconds"), "event": event, **kept})
         _log.warning("%s", line) if event == "refused" else _log.info("%s", line)
@@ -60,6 +61,7 @@ class Audit:
             if self._written > _MOST_A_SECOND:
                 self._left_out += 1
                 return False
+        # Outside of the lock: a slow log holds up this request, and no other one.
         if left_out:
             self.note("refused and not listed", count=left_out)
         return True

@@ -13,6 +13,7 @@ from lading.errors import missing_extra
 
 def peer_names(connection: ssl.SSLObject | ssl.SSLSocket | None) -> tuple[str, ...]:
     """Return the names of the certificate at the other end; none without TLS, or without a certificate."""
+    # In DER: the dict of `getpeercert` is empty unless the certificate was verified.
     data = connection.getpeercert(binary_form=True) if connection is not None else None
     return names_of(data) if data else ()
 
@@ -25,6 +26,7 @@ def require_reader() -> None:
         raise missing_extra("`[[certificates]]` of the access file", "access", error) from None
 
 
+# Asked for each request of a connection, whose certificate stays the same.
 @lru_cache(maxsize=256)
 def names_of(data: bytes) -> tuple[str, ...]:
     """Return the names of a certificate in DER or PEM, the subject first, as the access file writes them.
@@ -43,5 +45,6 @@ def names_of(data: bytes) -> tuple[str, ...]:
     except x509.ExtensionNotFound:
         return tuple(names)
     names += (f"DNS:{name}" for name in other.get_values_for_type(x509.DNSName))
+    # A SPIFFE id is a URI in the subject alternative name (SPIFFE X.509-SVID, section 2).
     names += (f"URI:{name}" for name in other.get_values_for_type(x509.UniformResourceIdentifier))
     return tuple(names)

@@ -319,6 +319,7 @@ def _expiry(at: str, value: Any) -> float:
         return float("inf")
     if isinstance(value, datetime):
         return (value if value.tzinfo is not None else value.replace(tzinfo=UTC)).timestamp()
+    # A `datetime` is a `date` as well, and was taken above.
     if isinstance(value, date):  # It is good until that day ends.
         return datetime.combine(value, time.max, UTC).timestamp()
     raise _wrong("expires", at, "a date such as 2027-01-31, without quotes", value)

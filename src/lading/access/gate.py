@@ -63,6 +63,7 @@ class Gate:
             from lading.access.tokens import open_tokens
 
             tokens = open_tokens(file.issuers, self._clock, self._tokens)
+        # From here on nothing can fail: a file that cannot be used has left the present one as it was.
         before, self._tokens = self._tokens, tokens
         self._file = file
         self.open_health = file.open_health
@@ -72,6 +73,7 @@ class Gate:
         self._certificates = {each.secret: _caller(each, "certificate") for each in file.certificates}
         # A dict of its own, last: a thread that still looks at the old callers remembers them there.
         self.remembered: dict[bytes, Caller] = {}
+        # Last, because its threads may have handed their keys on to the tokens of the new file.
         if before is not None:
             before.close()
 
@@ -93,6 +95,7 @@ class Gate:
     def of_credential(self, header: bytes) -> Caller:
         """Return the caller of an ``authorization`` header; raises `CallerUnknown`, `IssuerUnavailable`."""
         digest = digest_of(header).digest()
+        # Looked up once: `replace` may put another dict there while this credential is proved.
         remembered = self.remembered
         caller = remembered.get(digest)
         if caller is None or caller.until <= self._clock():
@@ -104,6 +107,7 @@ class Gate:
                     expected="one that holds",
                     found="that it has expired",
                 )
+            # All at once: the cost is one more proof for each caller, and no list of ages has to be kept.
             if len(remembered) >= _MOST_REMEMBERED:
                 remembered.clear()
             remembered[digest] = caller
@@ -134,11 +138,14 @@ class Gate:
         if len(header) > _LONGEST:
             expected = f"at most {_LONGEST} bytes"
             raise CallerUnknown("`authorization`", expected=expected, found=f"{len(header)}", hint=_HINT)
+        # RFC 9110, section 11.1: the name of the scheme is case-insensitive.
         if header[: len(_BEARER)].lower() != _BEARER:
             raise CallerUnknown("`authorization`", expected="a bearer", found="another scheme", hint=_HINT)
+        # Latin-1 decodes any byte: what is no ASCII is no key, and is refused as one that nobody has.
         text = header[len(_BEARER) :].strip(b" \t").decode("latin-1")
         if text.startswith(PREFIX):
             return self._of_key(text)
+        # RFC 7515, section 7.1: the compact form is three parts with two dots between them.
         if self._tokens is not None and text.count(".") == 2:
             return self._tokens.caller(text)
         expected = "a key of this server" if self._tokens is None else "a key or a token of this server"

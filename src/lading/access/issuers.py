@@ -36,6 +36,7 @@ _MOST_KEYS = 100
 _MOST_BYTES = 1 << 20
 _FETCH_S = 10.0
 _DISCOVERY = "/.well-known/openid-configuration"
+# RFC 7518, section 3.1, and RFC 8037 for Ed25519: which kind of key makes which signatures.
 _KINDS = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -149,6 +150,7 @@ def parse_keys(document: Mapping[str, Any], where: str) -> Keys:
     if not isinstance(listed, list) or len(listed) > _MOST_KEYS:
         raise _wrong(where, f"a list of at most {_MOST_KEYS} `keys`", "another value")
     keys: dict[str, Any] = {}
+    # RFC 7517, section 4.2: `use` is optional; a key that is for encryption signs no token.
     for entry in listed:
         if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
             continue
@@ -165,6 +167,7 @@ def parse_keys(document: Mapping[str, Any], where: str) -> Keys:
     return keys
 
 
+# RFC 7518, section 6: the private members of keys. `x5c` and `x5u` are certificates that nobody checks.
 _PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth", "x5c", "x5u")
 
 
@@ -206,11 +209,13 @@ def _only(keys: Keys, algorithm: str) -> Any:
 def _fits(key: Any, algorithm: str) -> bool:
     """Return whether a key is of the kind of an algorithm, and not stated to be for another."""
     stated = key.as_dict().get("alg")
+    # RFC 7517, section 4.4: `alg` is optional, and binding where it is stated.
     return bool(key.key_type == _KINDS[algorithm[:2]] and stated in (None, algorithm))
 
 
 def _is_safe(url: str) -> bool:
     parts = urlsplit(url)
+    # Who can change keys on their way can sign as anybody. On loopback nobody is on the way.
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
 
 

@@ -13,6 +13,7 @@ import secrets
 import zlib
 
 PREFIX = "lading_"
+# No sign that a shell, a URL or TOML would quote, and none at which a double click ends.
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DRAWN, _CHECKED = 32, 6
 LENGTH = len(PREFIX) + _DRAWN + _CHECKED
@@ -34,10 +35,12 @@ def is_key(text: str) -> bool:
 
 def key_hash(text: str) -> str:
     """Return the SHA-256 of a key in hex, as the access file has it."""
+    # Without a salt, so that a key is looked up by its hash: 190 random bits are in no table.
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _checksum(body: str) -> str:
+    # Like GitHub's tokens: a CRC32 in base 62 is at most six digits.
     left, digits = zlib.crc32(body.encode()), []
     for _ in range(_CHECKED):
         left, digit = divmod(left, len(_ALPHABET))

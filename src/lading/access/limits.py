@@ -29,14 +29,17 @@ class Limits:
 
     def __init__(self, memory: mmap.mmap | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        # Doubles, whose eight bytes are aligned: a worker reads none that another has half written.
         self._full_at = memoryview(memory or mmap.mmap(-1, LIMITS_BYTES)).cast("d")
 
     def take(self, caller: Caller) -> None:
         """Count one request of a caller; raises `RateExceeded` if a bucket of it is empty."""
         now, taken = self._clock(), []
         for slot, limit in zip(caller.slots, caller.limits, strict=True):
+            # A bucket that was full in the past is full now: unused time is not saved up beyond the burst.
             full_at = max(self._full_at[slot], now) + 1.0 / limit.per_s
             late_s = full_at - now - limit.burst / limit.per_s
+            # Tolerates the rounding of sums of doubles: a burst of 50 at 50/s must let 50 through.
             if late_s > 1e-9:
                 raise RateExceeded(
                     f"`{caller.name}`",
@@ -55,5 +58,6 @@ def slots_of(*names: str, count: int) -> tuple[int, ...]:
 
     Of 65,536 places: two callers share one at random, once in 13 files of 100 callers with limits.
     """
+    # Not `hash`: that of texts differs from process to process, and the workers share the places.
     digest = hashlib.blake2b("\0".join(names).encode()).digest()
     return tuple(int.from_bytes(digest[4 * at : 4 * at + 4], "little") % SLOTS for at in range(count))

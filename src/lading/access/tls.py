@@ -22,6 +22,7 @@ from lading.errors import InvalidSetting
 log = logging.getLogger("lading.access")
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+# Tags of DER (X.690, 8.1.2): the context's own [0], constructed, and UTCTime.
 _VERSION, _UTC_TIME = 0xA0, 0x17
 
 
@@ -108,12 +109,14 @@ def check_tls(files: TlsFiles, now: float) -> None:
 def _read(files: TlsFiles, now: float) -> tuple[ssl.SSLContext, TlsPair, str]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # RFC 7301: clients that offer HTTP/2 as well learn in the handshake that it is not spoken here.
     context.set_alpn_protocols(["http/1.1"])
     pair = TlsPair(
         _bytes(files.cert, "tls_cert"),
         _bytes(files.key, "tls_key"),
         _bytes(files.client_ca, "tls_client_ca") if files.client_ca is not None else None,
     )
+    # Before OpenSSL looks: it takes a certificate that has expired without a word.
     until = _check_certificate(files.cert, pair.cert, now)
     _load_chain(context, files)
     if pair.client_ca is not None:
@@ -130,6 +133,7 @@ def _load_chain(context: ssl.SSLContext, files: TlsFiles) -> None:
         context.load_cert_chain(files.cert, files.key, password="")
     except ssl.SSLError as error:
         reason = getattr(error, "reason", "") or ""
+        # OpenSSL: X509_R_KEY_VALUES_MISMATCH; the usual cause is a renewal that replaced one file of two.
         if "MISMATCH" in reason:
             where, expected = f"`{files.key}`", f"the private key of the certificate in `{files.cert}`"
             raise InvalidSetting(where, expected=expected, found="that of another one") from None
@@ -189,6 +193,7 @@ def validity(data: bytes) -> tuple[float, float]:
 def _element(data: bytes) -> tuple[int, bytes, bytes]:
     """Return the kind and the content of the first element of DER, and what follows it."""
     kind, length, start = data[0], data[1], 2
+    # X.690, 8.1.3.5: the long form, whose first octet has the number of those that follow.
     if length & 0x80:
         start += length & 0x7F
         length = int.from_bytes(data[2:start])
@@ -198,6 +203,7 @@ def _element(data: bytes) -> tuple[int, bytes, bytes]:
 
 
 def _time(kind: int, content: bytes) -> float:
+    # RFC 5280, 4.1.2.5: UTCTime until 2049, GeneralizedTime after that.
     form = "%y%m%d%H%M%SZ" if kind == _UTC_TIME else "%Y%m%d%H%M%SZ"
     return datetime.strptime(content.decode("ascii"), form).replace(tzinfo=UTC).timestamp()
 

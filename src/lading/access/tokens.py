@@ -24,6 +24,7 @@ from lading.errors import CallerUnknown, missing_extra
 PROVED_S = 300.0
 """How long a token that was proved is not proved again."""
 
+# RFC 7515, section 2: base64url without padding. The length bounds what is decoded before it is proved.
 _PART = re.compile(r"[A-Za-z0-9_-]{1,12288}")
 _LONGEST_KID = 256
 _LONGEST_NAME = 128
@@ -40,14 +41,17 @@ class Tokens:
 
     def caller(self, token: str) -> Caller:
         """Return the caller of a token; raises `CallerUnknown`, `IssuerUnavailable`."""
+        # Only to find out which issuer is meant: nothing is believed yet.
         header, claims = (_object(part) for part in token.split(".")[:2])
         issuer = claims.get("iss")
         rules, keys = self._issuers.get(issuer if isinstance(issuer, str) else "", (None, None))
         if rules is None or keys is None:
             raise _wrong("an issuer of the access file", "another one")
         algorithm, kid = header.get("alg"), header.get("kid")
+        # RFC 8725, section 3.1: the verifier chooses the algorithms, or a forger would choose `none`.
         if not isinstance(algorithm, str) or algorithm not in rules.algorithms:
             raise _wrong(f"a signature by {' or '.join(rules.algorithms)}", "another one")
+        # RFC 7515, section 4.1.11: what is critical and not understood must be refused. `b64` is RFC 7797's.
         if "crit" in header or "b64" in header or "zip" in header:
             raise _wrong("no extension that has to be understood", "one")
         if kid is not None and not (isinstance(kid, str) and 0 < len(kid) <= _LONGEST_KID):
@@ -72,12 +76,15 @@ class Tokens:
 
     def _checked(self, rules: IssuerRules, claims: Mapping[str, Any]) -> Mapping[str, Any]:
         now, skew_s = self._clock(), rules.clock_skew_s
+        # Once more, of the claims that were signed: those above chose the key alone.
         if claims.get("iss") != rules.issuer:
             raise _wrong("the issuer that has signed it", "another one")
+        # RFC 7519, section 4.1.3: one text, or a list of them.
         audiences = claims.get("aud")
         listed = audiences if isinstance(audiences, list) else [audiences]
         if not any(audience in rules.audiences for audience in listed if isinstance(audience, str)):
             raise _wrong("an audience of this server", "another one")
+        # RFC 7519, section 4.1.4: `exp` is optional, but a token without an end would hold for good.
         if _number(claims, "exp", required=True) + skew_s <= now:
             raise _wrong("one that holds", "that it has expired")
         if _number(claims, "nbf") - skew_s > now or _number(claims, "iat") - skew_s > now:
@@ -168,6 +175,7 @@ def _number(claims: Mapping[str, Any], name: str, *, required: bool = False) -> 
     value = claims.get(name)
     if value is None and not required:
         return float("-inf")
+    # `True` is an int in Python. Beyond 2**53 a double no longer tells seconds apart.
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 2**53:
         raise _wrong(f"a time as `{name}`", "none")
     return float(value)

@@ -49,6 +49,7 @@ class FileWatch:
             state = self._look()
             if state == self._state:
                 continue
+            # Before the call: what changes while it reads is read again.
             self._state = state
             try:
                 self._changed()
@@ -66,4 +67,5 @@ def _state(path: Path) -> tuple[int, int, int] | None:
         status = path.stat()
     except OSError:  # It is being replaced, or gone: which of both shows when it is read.
         return None
+    # The inode as well: a restored file may have the time and the size of the one before.
     return status.st_mtime_ns, status.st_size, status.st_ino

@@ -104,6 +104,7 @@ class Acting:
             to = seen.to or None
             return by_hand.promote(registry, name, meant, to=to, actor=actor, reason=reason).changed
         if act == "rollback":
+            # Of the release that the page displayed: two people who roll back go back once.
             return by_hand.roll_back(registry, name, seen.release, actor=actor, reason=reason).changed
         steer = {"pause": by_hand.pause, "resume": by_hand.resume, "abort": by_hand.abort}[act]
         return steer(registry, name, meant, actor=actor, reason=reason).changed
@@ -132,9 +133,11 @@ class Acting:
         except LadingError as error:
             log.info("%s refused: %s", line, error.message)
             return await self._again(request, what, sent, page, _outcome(error), error)
+        # The edge of a request: what was typed must not be lost by a defect of ours.
         except Exception:
             log.exception("%s failed", line)
             return await self._again(request, what, sent, page, (500, "defect"))
+        # Somebody else has done it meanwhile, which is no error but has to be seen.
         if not done:
             return await self._again(request, what, sent, page, (409, "meanwhile"))
         log.info("%s", line)

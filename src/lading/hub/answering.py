@@ -204,6 +204,7 @@ class Answering:
     async def on_error(self, request: Request, error: Exception) -> Response:
         """Answer what no route takes."""
         assert isinstance(error, HTTPException)
+        # Programs parse what they get: a page in HTML would only confuse them.
         if request.url.path.startswith("/api/"):
             return json_answer(
                 {"error": "NotFound", "message": error.detail, "hint": None}, error.status_code
@@ -221,6 +222,7 @@ class Answering:
         response = Response(status_code=303, headers={"location": "/"})
         # Always to the first page: an address to go back to could lead anywhere.
         if chosen in LANGUAGES:
+            # `lax`, so that a link from a chat opens in the language that was chosen.
             response.set_cookie(_LANGUAGE, chosen, max_age=_YEAR_S, httponly=True, samesite="lax")
         return response
 

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+# RFC 8246: browsers do not even ask again; another content has another address.
 _FOREVER = "public, max-age=31536000, immutable"
 _HASH_DIGITS = 12
 

@@ -77,6 +77,7 @@ def drift_rows(column: ColumnStatus, history: Iterable[ColumnPoint]) -> Markup:
     return _markup("".join(rows))
 
 
+# The templates know this module alone: the figures of a chart and of a table are written alike.
 count = figures.count
 distance = figures.distance
 moment = figures.moment

@@ -70,6 +70,7 @@ class Follower:
         """End the thread."""
         self._ending.set()
         if self._thread.ident is not None:
+            # With a limit: a thread that waits for a dead catalog must not keep the process; it is a daemon.
             self._thread.join(_MOST_PAUSE_S)
 
     def read(self) -> None:

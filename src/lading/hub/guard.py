@@ -37,7 +37,9 @@ class WithHeaders:
         """Answer one request, or refuse it."""
         if scope["type"] == "http" and self._hosts:
             hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+            # RFC 9112, section 3.2: exactly one; of two, a proxy may have looked at the other.
             if len(hosts) != 1 or _name_of(hosts[0]) not in self._hosts:
+                # RFC 9110, section 15.5.20: 421, Misdirected Request.
                 await PlainTextResponse("this is not the hub's host", 421)(scope, receive, send)
                 return
 

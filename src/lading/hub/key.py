@@ -9,6 +9,7 @@ from pathlib import Path
 from lading.errors import InvalidSetting
 from lading.settings import hub_key
 
+# 256 bits in hex are 64 bytes; half of that is the least that nobody tries out over the network.
 _LEAST_BYTES = 32
 _MOST_BYTES = 1024
 _HINT = "`openssl rand -hex 32` makes one"

@@ -25,6 +25,7 @@ def listen(host: str, port: int, setting: str = "`--port`") -> socket.socket:
     except OSError as error:
         raise _not_free(setting, host, port, error) from None
     try:
+        # Connections of the process before stay in TIME_WAIT for a minute, and would keep the port.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(128)

@@ -135,8 +135,10 @@ class Live:
         # Not all at the same second: they would all come back at the same second.
         until = time.monotonic() + _LONGEST_S * (1 + secrets.randbelow(100) / 1000)
         try:
+            # WHATWG HTML, 9.2.6: `retry` is when the browser comes back after the stream has ended.
             yield f"retry: {_RECONNECT_MS}\n\n"
             self._start()
+            # Of many browsers that come at once, the first makes the page and the others wait for it.
             async with watch.first:
                 if watch.content is None:
                     await self._look(watch)
@@ -153,6 +155,7 @@ class Live:
         finally:
             self.open_streams -= 1
             watch.streams -= 1
+            # Compared by identity: another stream may have put a newer watch there.
             if not watch.streams and self._watches.get(address) is watch:
                 del self._watches[address]
 

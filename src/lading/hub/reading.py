@@ -88,6 +88,7 @@ class Reader:
         self._kept: OrderedDict[Any, Answer[Any]] = OrderedDict()
         self._manifests: OrderedDict[str, Manifest] = OrderedDict()
         self._bundle_files: OrderedDict[str, tuple[dict[str, bytes], str]] = OrderedDict()
+        # Two: what is kept is looked up at once, even while a long reading goes on.
         self._lock, self._reading = threading.Lock(), threading.Lock()
         self._reading_status = threading.Lock()
         self._windows = WindowReader(registry)
@@ -386,6 +387,7 @@ class Reader:
             if known is None:
                 raise
             return msgspec.structs.replace(known, failure=str(error.message))
+        # Read outside of the lock: two may read the same, and the later answer stays.
         with self._lock:
             self._keep(kept, key, answer, most)
         return answer
@@ -394,5 +396,6 @@ class Reader:
     def _keep(kept: OrderedDict[Any, Any], key: Any, value: Any, most: int = _KEPT) -> None:
         kept[key] = value
         kept.move_to_end(key)
+        # The first is the one that was looked at longest ago.
         while len(kept) > most:
             kept.popitem(last=False)

@@ -31,6 +31,7 @@ def opened_access(security: HubSecurity, opened: ExitStack) -> FileAccess | None
     gate = opened.enter_context(closing(Gate(file)))
 
     def reload() -> None:
+        # What it raises is logged by the watch, and the callers of the last good file stay.
         gate.replace(AccessFile.read(security.access))
         gate.audit.note("access file read", path=security.access)
 

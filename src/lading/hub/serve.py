@@ -70,6 +70,7 @@ def serve(  # noqa: PLR0913 - what a process is started with
         name = f"[{host}]" if ":" in host else host
         config = uvicorn.Config(app, **_uvicorn_settings(log_level))
         config.load()
+        # After `load`, which takes names of files alone and would set it to None.
         config.ssl = tls
         server = uvicorn.Server(config)
         on_ready(f"{'https' if tls is not None else 'http'}://{name}:{listener.getsockname()[1]}/")
@@ -87,6 +88,7 @@ def _uvicorn_settings(log_level: str) -> dict[str, Any]:
         "log_level": "warning" if log_level == "info" else log_level,
         "access_log": False,
         "server_header": False,
+        # Nothing here speaks WebSocket, and an import less at the start.
         "ws": "none",
         "timeout_graceful_shutdown": _END_S,
     }

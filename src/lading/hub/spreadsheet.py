@@ -15,6 +15,7 @@ Cell = str | int | float | None
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
     """Return a table as CSV; a text that would be a formula has an apostrophe in front, None is empty."""
     out = io.StringIO()
+    # Lines end in CRLF, as in RFC 4180, which is the default of `csv`.
     writer = csv.writer(out)
     writer.writerow(header)
     writer.writerows([_cell(cell) for cell in row] for row in rows)

@@ -8,7 +8,6 @@ import re
 
 import pytest
 
-from lading.cli.ui.subjects import is_image
 from lading.registry import Registry
 from lading.replica import Replica, ReplicaModel
 from lading.trust.scan import SCAN_TYPE
@@ -136,23 +135,6 @@ def test_a_feed_with_nothing_against_a_bundle_is_not_called_proof(lading, bundle
     _, _, stderr = lading("scan", bundle.path, "--feeds", tmp_path / "feeds")
     assert "`iris`: the feeds list nothing against it; 2 of 2 components checked" in stderr
     assert "no vulnerabilities" not in stderr
-
-
-@pytest.mark.parametrize(
-    ("text", "answer"),
-    [
-        ("oci:./a:b", True),
-        ("registry.example.com/iris:3", True),
-        ("localhost/iris", True),
-        ("localhost:5000/iris", True),
-        ("./iris.bundle", False),
-        ("../iris", False),
-        ("iris:3", False),
-        ("models/iris.bundle", False),
-    ],
-)
-def test_an_image_is_known_by_its_transport_or_its_host(text, answer):
-    assert is_image(text) is answer
 
 
 @pytest.fixture

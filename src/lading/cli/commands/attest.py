@@ -137,6 +137,7 @@ def _content(
     if not holding:
         hint = f"`lading verify {bundle}` records it"
         raise UsageError(f"evidence of `{bundle}`", expected="some that holds", found="none", hint=hint)
+    # By when it was measured: evidence of several machines may be recorded in another order.
     newest = max(holding, key=lambda evidence: evidence.measured_at)
     return {"evidence": msgspec.to_builtins(newest)}
 

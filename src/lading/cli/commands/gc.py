@@ -52,6 +52,7 @@ def gc(dry_run: bool, older_than_s: float, registry: str | None, as_json: bool) 
     """
     with open_registry(registry) as opened, printing.spinner("collecting"):
         report = opened.gc(dry_run=dry_run, older_than_s=older_than_s)
+        # After the registry: an unpacked bundle that goes is no longer named as a user.
         environments = _environments(opened, before=time.time() - older_than_s, dry_run=dry_run)
     removed = [*report.removed, *environments]
     freed_bytes = sum(item.size_bytes for item in removed)

@@ -96,6 +96,7 @@ def hub(
     from lading.settings import log_url
 
     access_file = files["access_file"]
+    # Not read beside an access file: LADING_HUB_KEY may be set for another hub of the same machine.
     key = None if access_file is not None else read_key(key_file)
     if access_file is not None and key_file is not None:
         raise UsageError("`--access`", expected="an access file or `--key-file`", found="both")

@@ -60,6 +60,7 @@ def push(
     name = bundle.manifest.name
     with open_registry(registry, policy) as opened, printing.progress_bar(f"pushing {name}") as on_progress:
         new = _is_new(opened, bundle)
+        # Before the push, which moves them.
         before = [tagged(opened, name, tag) for tag in tags]
         version = opened.push(bundle, tags=tags, on_progress=on_progress)
         moves = [moved_tag(opened, tag, was, version) for tag, was in zip(tags, before, strict=True)]

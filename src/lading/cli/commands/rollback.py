@@ -89,6 +89,7 @@ def _print_done(registry: Registry, done: Restored, *, as_json: bool) -> None:
         printing.info(difference_line(f"{name}:{current.live}", f"{name}:{target}", breaking))
     proof = proof_text(registry, done.release, done.evidence)
     printing.info(f"`{name}:{done.release.live}` is live again{instead}; {proof}")
+    # Stated after the fact: in an outage the way back must not depend on a policy.
     if objection := registry.admission.objection("load", registry.resolve(Ref(name, version=target))):
         printing.info(f"note: servers with this trust policy do not load it: {objection}")
     printing.info(f"next: lading history {name}")

@@ -118,6 +118,7 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
                 log=log_url(settings.log or None, registry),
             )
         )
+        # A single server forks nothing, and starts sooner without these imports.
         if tasks and settings.workers > 1:
             import_before_fork(url)
         with hub_beside(settings, refs, url, has_registry=registry_is_set(registry)) as beside:
@@ -128,6 +129,7 @@ def serve(ctx: click.Context, /, refs: tuple[Ref | Path, ...], registry: str | N
             raise
         raise missing_extra("`lading serve`", "serve", error) from None
     sys.stdout.flush()
+    # `os._exit` flushes nothing: what was logged and printed goes out before it.
     if sys.stdout is sys.__stdout__:  # This is the process of the command, and no test of it.
         logging.shutdown()
         # The server has drained. Threads that were abandoned, and the destructors of libraries that they are
@@ -176,6 +178,7 @@ def background_tasks(
     its inventory, and what it counts of live columns; one that serves bundles from directories has a registry
     only if one was chosen.
     """
+    # A server of versions that were named must not move traffic of others.
     if not refs:
         yield rollout_driver(url)
     if uses_registry(refs, has_registry=has_registry):

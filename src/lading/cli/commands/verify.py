@@ -126,6 +126,7 @@ def verify(
     if upgrades or bisect:
         if gates is not None:
             raise HintedUsageError("`--gates` judges a bundle with its own lock, not other versions", None)
+        # In a process of its own: another version of a library may crash where that of the lock does not.
         isolate(f"verifying `{bundle}`", _ACTIONS, timeout_s=options.pop("timeout_s"))
         _report_upgrade(bundle, upgrades, bisect=bisect, as_json=as_json, **options)
         return
@@ -168,6 +169,7 @@ def _without_tracebacks() -> Iterator[None]:
     """Log no traceback of a trial: half of them may fail, and the report has the reasons that count."""
     log = logging.getLogger("lading.model")
     level = log.level
+    # The level and not a filter: records of child loggers do not pass a parent's filter.
     log.setLevel(logging.ERROR)
     try:
         yield

@@ -65,6 +65,7 @@ def keep(bundle: Ref | Path, digest: str, texts: Sequence[str], registry: str | 
         from lading.registry.beside import add_beside
 
         return str(add_beside(bundle, texts))
+    # By digest: a tag may have moved since the bundle was looked at, and the signature is about its bytes.
     with open_registry(registry) as opened:
         version = opened.resolve(Ref(bundle.name, digest=digest))
         for text in texts:

@@ -101,6 +101,7 @@ def exit_code(error: LadingError) -> int:
 def report(error: BaseException, *, debug: bool) -> int:
     """Print what went wrong on stderr and return the exit code."""
     match error:
+        # What `ctx.exit` raises: the command has printed already what there was to say.
         case click.exceptions.Exit():
             return error.exit_code
         case click.Abort() | KeyboardInterrupt():
@@ -134,6 +135,7 @@ def broken_pipe() -> int:
 
     Python flushes stdout once more when it exits; into the closed pipe, that would print a second error.
     """
+    # The recipe of Python's documentation (library/signal, "Note on SIGPIPE").
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)

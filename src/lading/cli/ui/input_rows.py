@@ -58,6 +58,7 @@ def read_rows(source: str, signature: Callable[[], Signature]) -> Rows:
 
 def _read_source(source: str) -> tuple[bytes, str]:
     if source == "-":
+        # Bytes: the text layer would decode an .npz, and fail at its first byte.
         content = sys.stdin.buffer.read()
         # Without a file name the content decides.
         for magic, form in _MAGIC.items():
@@ -85,6 +86,7 @@ def _json(content: bytes, where: str) -> Any:
 
 def _numpy(content: bytes, where: str, signature: Signature) -> Rows:
     try:
+        # Never with pickle: rows come from elsewhere, and a pickle runs what it says.
         loaded = np.load(io.BytesIO(content), allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             arrays = {"arr_0": loaded}

@@ -29,6 +29,7 @@ class RefType(click.ParamType):  # type: ignore[type-arg]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Ref:  # noqa: ARG002
         """Parse a reference; raises `InvalidReference`."""
+        # click converts a default as well, which may be converted already.
         return value if isinstance(value, Ref) else Ref.parse(value)
 
     def shell_complete(
@@ -119,11 +120,13 @@ class DirectoryType(click.Path):
         path = Path(value)
         if path.is_file():
             raise _not_packed(value, ctx)
+        # `lading pack` names the directory so, and people type the name of the model.
         near = path.with_name(f"{path.name}.bundle") if path.name else path
         if not path.exists() and near.is_dir():
             hint = did_you_mean([str(near)])
             raise HintedUsageError(f"directory `{value}` does not exist", hint, ctx)
         if path.is_dir() and not (path / "bundle.json").exists():
+            # One level down: the folder of several bundles was named, and one of them is meant.
             within = sorted(str(file.parent) for file in path.glob("*/bundle.json"))
             hint = did_you_mean(within[:2]) or "`lading pack` makes a bundle of a model"
             where = f"`{value}`: expected a bundle's directory, found no `bundle.json` in it"
@@ -212,6 +215,7 @@ def timeout_option(default_s: float, text: str) -> Callable[[Callable[..., Any]]
 
 def change_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Return `command` with the options of every command that changes a release."""
+    # Applied from the last to the first: a decorator that is applied later is listed earlier.
     for option in (json_option, registry_option, reason_option, actor_option):
         command = option(command)
     return command
@@ -256,6 +260,7 @@ class ShareType(click.ParamType):  # type: ignore[type-arg]
         text = str(value).strip()
         try:
             share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        # Refused below, with the same sentence as a share out of range.
         except ValueError:
             share = -1.0
         if not 0 <= share <= 1:

@@ -46,6 +46,7 @@ def as_json(value: Any, *, indent: int = 2) -> None:
     """Print `value` as one JSON document; structs keep the order of their fields."""
     import msgspec
 
+    # Without `printable`: programs read this, and texts have to stay what they are.
     text = msgspec.json.encode(value)
     click.echo(msgspec.json.format(text, indent=indent) if indent else text, color=False)
 
@@ -80,6 +81,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     On a terminal that is too narrow, prose is wrapped between words; if that is not enough, each row becomes
     a block of names and values, because nobody can read or copy a digest that is broken over two lines.
     """
+    # Imported here: commands that print no table do not wait for rich.
     from rich.console import Console
 
     piped = not sys.stdout.isatty()
@@ -113,6 +115,7 @@ def _column_widths(header: Sequence[str], rows: Sequence[Sequence[str]], most: i
     # What is left over is shared out in proportion to what each column lacks.
     missing = [max(0, width - minimum) for width, minimum in zip(full, least, strict=True)]
     share = min(1.0, room / max(1, sum(missing)))
+    # Rounded down: the sum of the columns never exceeds the room.
     return [minimum + int(share * more) for minimum, more in zip(least, missing, strict=True)]
 
 

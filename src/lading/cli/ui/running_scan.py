@@ -45,6 +45,7 @@ def scan_running(wanted: RunningScan, subjects: tuple[str, ...]) -> None:
     stop = threading.Event()
     if wanted.watch:
         for number in (signal.SIGTERM, signal.SIGINT):
+            # Ends after the present look, whose findings are recorded together.
             signal.signal(number, lambda *_: stop.set())
     with open_registry(wanted.registry) as opened:
         actor = current_actor(None)
@@ -65,6 +66,7 @@ def _report(registry: Registry, scans: dict[str, Scan], wanted: RunningScan, kno
     running = [replica for replica in registry.fleet.replicas() if not replica.gone]
     exposures = {replica.id: exposure(replica, scans) for replica in running}
     findings = [each for server in exposures.values() for each in server.findings]
+    # By server, model and finding: the same vulnerability on another server is news.
     new = [each for each in findings if _key(each) not in known]
     unscanned = {server: each.unscanned for server, each in exposures.items() if each.unscanned}
     if wanted.as_json:
@@ -116,6 +118,7 @@ def _check_limit(
                 expected=f"nothing above `{limit}`",
                 found=f"{each.finding.id} ({each.finding.severity}) in {each.finding.component}",
             )
+    # A limit that holds only for what could be looked at would promise too much.
     for server in unscanned:
         raise GateNotMet(f"server `{server}`", expected="packages to scan", found="none that it states")
 

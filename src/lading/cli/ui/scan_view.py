@@ -35,6 +35,7 @@ def report_scan(result: Scan) -> None:
 def finding_row(finding: Finding) -> tuple[str, str, str, str, str]:
     """Return a finding as a row of a table."""
     names = ", ".join(finding.names[:_MOST_NAMES])
+    # CVSS has a score of 0.0, which is not the same as none.
     score = "" if finding.score is None else f" {finding.score:g}"
     part = " (training)" if finding.part == "training" else ""
     component = f"{finding.component} {finding.version}{part}"
@@ -52,6 +53,7 @@ def feed_line(feed: FeedState) -> str:
 def sentence(result: Scan) -> str:
     """Return what a scan came to; without a feed, that nothing was checked."""
     name = result.subject.name + (f":{result.subject.version}" if result.subject.version else "")
+    # First: without a feed there are no findings either, which must not read as a clean result.
     if not result.was_checked:
         return f"`{name}`: not checked: no feed"
     checked = f"{result.checked} of {printing.plural(result.components, 'component')} checked"

@@ -42,6 +42,7 @@ def _signature(path: Path, texts: Sequence[str], manifest: Manifest, digest: str
     stated: list[str] = []
     for text in texts:
         try:
+            # With this key alone: the sentence has to say which of several keys is missing.
             attestation = verify(text, [key], digest, manifest)
         except LadingError as error:
             refused.append(error)

@@ -53,6 +53,7 @@ def report_bisection(name: str, bisection: Bisection, *, as_json: bool) -> None:
 def _cause_rows(bisection: Bisection) -> list[tuple[str, str, str, str]]:
     causes = {change.name for change in bisection.causes}
     rest = "" if bisection.rest is None or not bisection.rest.stays else "stay"
+    # Without a cause, all moved together, and what the whole answered holds for each.
     rest = rest if causes else "stay" if bisection.whole.trial.stays else ""
     return [
         (change.name, change.old or "", change.new or "", "changed" if change.name in causes else rest)

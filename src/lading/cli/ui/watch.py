@@ -37,6 +37,7 @@ def current_snapshot(registry: Registry, name: str) -> Snapshot:
     from lading.rollout.estimate import Estimator
     from lading.rollout.snapshot import take_snapshot
 
+    # Raises where `take_snapshot` would return None.
     current_release(registry, name)
     snapshot = take_snapshot(registry, WindowReader(registry), name, registry.fleet.now(), Estimator())
     assert snapshot is not None

@@ -23,6 +23,7 @@ LABELLED = ("yes", "no")
 _LONGEST_TEXT = 500
 _SPAN = re.compile(r"(\d{1,6})(m|h|d|w)", re.ASCII)
 _UNITS_S = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+# In the year 2096: beyond some later moment, `datetime` has no value.
 _LAST_US = 4_000_000_000_000_000
 
 Empty = Literal["", "extra", "log", "model"]

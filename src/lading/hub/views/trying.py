@@ -84,8 +84,10 @@ class TryState(msgspec.Struct, frozen=True):
     def of(cls, query: Mapping[str, str]) -> TryState:
         """Return the state in the parameters of an address. Raises `UsageError` for what is no row."""
         text = query.get("row", "0")
+        # `isdigit` alone takes digits of every script, and a long number takes a while to read.
         if not (text.isascii() and text.isdigit() and len(text) < 5):
             raise UsageError("`row`", expected="the number of a golden row", found=f"`{text[:80]}`")
+        # One character more than the most, so that `_value` refuses what is too long and does not cut it.
         values = {at: query[f"x{at}"][: LONGEST_TEXT + 1] for at in range(MOST_FIELDS) if f"x{at}" in query}
         return cls(int(text), values)
 
@@ -204,6 +206,7 @@ def _composed(made: Trial, manifest: Manifest, signature: Signature, ref: str) -
 
 
 def _row_of(signature: Signature, rows: Mapping[str, Any]) -> Any:
+    # Several inputs are an object by name; one alone is its value, as the REST interface takes it.
     if len(signature.inputs) > 1:
         return dict(rows)
     (only,) = signature.inputs
@@ -226,6 +229,7 @@ def _value(field: TryField) -> Any:
         if known is None:
             raise UsageError(where, expected="`true` or `false`", found=f"`{shortened(text, 80)}`")
         return known
+    # An empty field is a missing value, which JSON says as null; whole numbers have none.
     if not text and field.dtype.startswith("float"):
         return None
     try:
@@ -241,6 +245,7 @@ def _value(field: TryField) -> Any:
 
 def _open_inference(tensor: Tensor, array: Array) -> dict[str, Any]:
     data = [None if value is None else _plain(value) for value in array.reshape(-1)]
+    # The Open Inference Protocol names integers as numpy does, in capitals; others are in the table.
     datatype = _DATATYPES.get(tensor.dtype, tensor.dtype.upper())
     return {"name": tensor.name, "shape": list(array.shape), "datatype": datatype, "data": data}
 
@@ -259,6 +264,7 @@ def _json(value: Any) -> str:
 
 
 def _curl(url: str, body: str) -> str:
+    # Quoted for a POSIX shell: a value may have quotes, and comes from the golden rows of a bundle.
     return f"curl -H 'content-type: application/json' -d {shlex.quote(body)} {shlex.quote(url)}"
 
 

@@ -57,6 +57,7 @@ def new(name: str, roles: tuple[str, ...], models: str, expires: str, as_json: b
         f"sha256 = {_quoted(key_hash(drawn))}",
         f"roles = [{', '.join(map(_quoted, dict.fromkeys(roles)))}]",
     ]
+    # All models are the default of the file, which is shorter to read without the line.
     if patterns and patterns != ("*",):
         lines.append(f"models = [{', '.join(map(_quoted, patterns))}]")
     if until is not None:
@@ -64,6 +65,7 @@ def new(name: str, roles: tuple[str, ...], models: str, expires: str, as_json: b
     if as_json:
         printing.as_json({"key": drawn, "name": name, "lines": "\n".join(lines)})
         return
+    # To stderr, so that `>> access.toml` takes the lines and leaves the key on the terminal.
     printing.info(f"the key, which is printed this once: {drawn}")
     for line in ("", *lines):
         printing.data(line)

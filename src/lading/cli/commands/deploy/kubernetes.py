@@ -295,6 +295,7 @@ def _print_names(key: str, names: list[str], line: CommandLine) -> None:
     if line.as_json:
         printing.as_json({key: names})
         return
+    # `kind/name`, one in each line, as kubectl prints and takes them.
     for name in names:
         printing.data(name)
 

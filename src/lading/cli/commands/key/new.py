@@ -38,6 +38,7 @@ def new(path: Path, kind: str, passphrase_file: Path | None, as_json: bool) -> N
 
     passphrase = None
     if passphrase_file is not None:
+        # The line end is not part of it, whichever editor wrote the file; blanks are.
         passphrase = passphrase_file.read_bytes().split(b"\n", 1)[0].rstrip(b"\r")
     public = new_key(kind, path, passphrase)  # type: ignore[arg-type]  # click knows the choices alone
     beside = public_path(path)
