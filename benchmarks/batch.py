@@ -45,11 +45,12 @@ model, source, out = sys.argv[1:]
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
 session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-names = [output.name for output in session.get_outputs()]
+names, dtype = [output.name for output in session.get_outputs()], session.get_inputs()[0].type
+dtype = np.float64 if "double" in dtype else np.float32
 paths = sorted(Path(source).glob("*")) if Path(source).is_dir() else [source]
 files, writer = (pq.ParquetFile(path, memory_map=True) for path in paths), None
 for batch in (batch for file in files for batch in file.iter_batches(65536, use_threads=False)):
-    rows = np.stack([column.to_numpy() for column in batch.columns], axis=1).astype(np.float32)
+    rows = np.stack([column.to_numpy() for column in batch.columns], axis=1).astype(dtype)
     label, scores = session.run(names, {session.get_inputs()[0].name: rows})
     table = pa.table({"label": label, **{str(at): scores[:, at].copy() for at in range(scores.shape[1])}})
     writer = writer or pq.ParquetWriter(out, table.schema, compression="zstd")
