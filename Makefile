@@ -46,12 +46,13 @@ fix: $(READY)  ## fix format and lint, write the generated pages of docs/referen
 
 test: bytecode  ## all but test-clients and the rest of long tables, real services included: what CI runs
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint made-ahead
-	$(BIN)/pytest -q -m alone $(ALONE)
+	$(BIN)/pytest -q -m "alone and not wide" $(ALONE)
 	@$(call ENGINE_TESTS,-m "not slow")
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup -m "not alone and not wide" --durations 10
 
 test-engines: bytecode  ## long tables to the last row: boosters, and each framework in an environment of its own
-	$(BIN)/pytest -q -n $(WORKERS) -m wide tests/batch tests/convert tests/deploy tests/guards tests/hub tests/pack tests/server/jobs
+	$(BIN)/pytest -q -m "alone and wide" $(ALONE)
+	$(BIN)/pytest -q -n $(WORKERS) -m "wide and not alone" tests/batch tests/convert tests/deploy tests/guards tests/hub tests/pack tests/server/jobs tests/trust
 	scripts/engines
 	@$(call ENGINE_TESTS)
 
