@@ -148,8 +148,9 @@ def test_files_that_change_while_callers_ask_refuse_no_good_caller():
 def test_the_time_of_a_key_says_nothing_about_it():
     """Wrong keys, and wrong ones that begin as a right one does: 100,000 tries of each kind.
 
-    What a right key costs says nothing more than its answer does. Criterion: the chance that one try takes longer than one of another kind is within 0.5 ± 0.06 in the
-    better of three rounds; with equal distributions its standard error is 0.0013.
+    What a right key costs says no more than its answer does. Criterion: the chance that one try takes longer
+    than one of the other kind is within 0.5 ± 0.06 in the better of three rounds; with equal distributions
+    its standard error is 0.0013.
     """
     gates = Keys()
     right = gates.add("a", "predict")
