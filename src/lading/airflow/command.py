@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import msgspec
 
-from lading.cli.ui.exit_codes import DONE, NOT_FOUND, REFUSED, USAGE_ERROR
+from lading.cli.ui.exit_codes import DONE, NOT_FOUND, REFUSED, STALE, USAGE_ERROR
 from lading.runtime.host.signals import ending_with_parent, how_it_ended
 
 END_GRACE_S = 10.0
@@ -29,7 +29,7 @@ END_GRACE_S = 10.0
 _POLL_S = 0.05
 _ERROR, _HINT = "error: ", "hint: "
 # Ends that another try would only repeat: something was looked at, and is as it is.
-_FINAL = (REFUSED, USAGE_ERROR, NOT_FOUND)
+_FINAL = (REFUSED, USAGE_ERROR, NOT_FOUND, STALE)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from lading.airflow.command import Ended
 from lading.airflow.tasks import environment, failure, flags
 from lading.cli.ui.exit_codes import exit_code
 
-RETRIED = ("UnavailableError", "ServerBusy", "QueueFull", "MemoryShort", "DeadlineExceeded")
+RETRIED = ("UnavailableError", "ServerBusy", "QueueFull", "RateExceeded", "MemoryShort", "DeadlineExceeded")
 
 
 def test_options_are_words_and_what_is_not_set_is_none():
