@@ -77,7 +77,7 @@ def test_memory_and_latency_stay_while_a_model_is_swapped(tmp_path):
             after_five = resident_mb()
     stop.set()
     asking.join()
-    # A version leaves the table before its memory is freed. One that was kept would be a third of it.
+    # A version leaves the table before its memory is freed. Forty that were kept would be 800 MB.
     most = after_five * 1.2
     wait_until(lambda: resident_mb() <= most, 10, lambda: f"{resident_mb():.0f} MB, {after_five:.0f} before")
     at_the_end = resident_mb()
