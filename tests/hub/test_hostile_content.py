@@ -31,9 +31,7 @@ from support.hub_server import hub_over
 
 pytestmark = pytest.mark.slow
 
-ACTIVE = (
-    "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>`</style></textarea><!--{{7*7}}{%raw%}${7*7}"
-)
+ACTIVE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>`</style></textarea><!--{{1337*1337}}{%raw%}${1337*1337}"
 INVISIBLE = "\u202eevil\u2066\u200f\u200b\ufeff\x1b[31m\x1b]0;title\x07\r\nset-cookie: a=b\x85\u2028"
 TEXTS = {
     "active": ACTIVE,
@@ -231,7 +229,7 @@ def test_hostile_text_is_text_on_every_page(tmp_path, everywhere, plain, name):
                 answer = visitor.get(path, **{"accept-language": language})
                 if is_page(answer):
                     shape = check_page(path, answer, plain)
-                    assert "49" not in re.findall(r"\b49\b", shape.text), path
+                    assert "1787569" not in shape.text, path  # The product, if a template has computed it.
                     with_it += path in everywhere and visible in shape.text
                 elif answer.headers.get("content-type", "").startswith("application/json"):
                     msgspec.json.decode(answer.content)

@@ -83,7 +83,7 @@ REFUSED = (
     ),
     *("/alarms?before=x", "/runs?before=x", "/runs?state=odd", "/runs/nothing", "/inventory/nobody"),
     *("/log/churn?since=x", "/log/churn?column=x", "/log/churn?before=x", "/log/churn?version=x"),
-    *("/log/churn?outcome=odd", "/log/nobody", "/models/parcel-delay/release"),
+    *("/log/churn?outcome=odd", "/log/nosuch", "/models/parcel-delay/release"),
 )
 
 
@@ -99,7 +99,8 @@ def names() -> frozenset[str]:
 
 def problems(texts: Iterable[PageText], allowed: frozenset[str], foreign: Sequence[str]) -> Iterator[str]:
     """Iterate over what a page has in English without right."""
-    of_people = (*OF_PEOPLE, *_DESCRIPTIONS.values(), *IDENTIFIERS)
+    advisories = [f"What a fault of {name} lets a caller do" for name in ("uvicorn", "numpy")]
+    of_people = (*OF_PEOPLE, *_DESCRIPTIONS.values(), *IDENTIFIERS, *advisories)
     ours = {key for language in LANGUAGES if language != "en" for key in _keys(language)}
     for element, mark, text in texts:
         words = [word for word in words_of(text) if word not in KEPT and word not in allowed]

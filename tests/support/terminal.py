@@ -30,6 +30,7 @@ def on_a_terminal(
             once_shown = None
     process.wait(60)
     os.close(host)
+    assert process.returncode >= 0, f"ended with signal {-process.returncode} after {output!r}"
     return output.decode()
 
 
