@@ -31,7 +31,10 @@ from support.hub_server import hub_over
 
 pytestmark = pytest.mark.slow
 
-ACTIVE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>`</style></textarea><!--{{1337*1337}}{%raw%}${1337*1337}"
+ACTIVE = (
+    "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>`</style></textarea>"
+    "<!--{{1337*1337}}{%raw%}${1337*1337}"
+)
 INVISIBLE = "\u202eevil\u2066\u200f\u200b\ufeff\x1b[31m\x1b]0;title\x07\r\nset-cookie: a=b\x85\u2028"
 TEXTS = {
     "active": ACTIVE,
