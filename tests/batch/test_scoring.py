@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -11,6 +13,7 @@ from lading.batch.plan import make_plan
 from lading.batch.scoring import REJECTED, ROW, Scorer
 from lading.batch.spool import Spool
 from lading.batch.survey import look_at
+from lading.errors import BodyInvalid
 
 
 @pytest.fixture
@@ -54,3 +57,21 @@ def test_rows_that_do_not_fit_are_beside_the_part_and_of_one_reason_whatever_the
     assert aside.schema == REJECTED
     assert aside[ROW].to_pylist() == [3, 7]
     assert [count for _, count in done.reasons] == [2]
+
+
+def test_the_part_before_a_broken_file_is_whole_and_reported(iris, parquet, tmp_path):
+    parquet("in/a.parquet", 100)
+    broken = parquet("in/b.parquet", 1000)
+    data = bytearray(broken.read_bytes())
+    data[100:200] = bytes(100)  # In a page; what the plan reads of a file is at its end.
+    broken.write_bytes(data)
+    inputs, spool = find_inputs([tmp_path / "in"]), Spool()
+    files, spans = look_at(inputs.files, spool, lambda _: None)
+    spool.close()
+    plan = make_plan(files, iris.digest, iris.manifest.name, iris.manifest.signature, (), spans=spans)
+    scorer, done = Scorer(iris, plan), []
+    with closing(scorer), pytest.raises(BodyInvalid, match=r"b\.parquet"):
+        done.extend(scorer.score_all(plan.tasks, tmp_path / "out"))
+    assert [each.part for each in done] == [plan.tasks[0].part]
+    assert (tmp_path / "out" / done[0].output.name).is_file()
+    assert not list((tmp_path / "out").glob(".*"))

@@ -25,7 +25,7 @@ from lading.batch.where import Where
 from lading.batch.whole_chunks import WholeChunks
 from lading.bundle import Bundle
 from lading.bundle.requests import request_signature
-from lading.errors import UsageError
+from lading.errors import LadingError, UsageError
 from lading.input_checks import Rule
 from lading.input_checks.compiled import Checks
 from lading.input_checks.stated_rules import compilable, rules_of
@@ -101,15 +101,16 @@ class Scorer:
         What comes next is read, and the part before is brought to the disk, while the model runs.
         """
         with (
-            closing(read_ahead(self._read(tasks))) as readings,
-            ThreadPoolExecutor(1, "part") as finishing,
+            # The last one ends first: nothing is closed that a thread still uses.
             closing(Spool()) as sending,
+            ThreadPoolExecutor(1, "part") as finishing,
+            closing(read_ahead(self._read(tasks))) as readings,
         ):
             last: Future[Done] | None = None
             part: _Part | None = None
             try:
                 for task, read in readings:
-                    part = part or _Part(task, folder, self._plan.chunk_rows, len(self._checks.rules))
+                    part = part or _Part(task, folder, sending, self._plan.chunk_rows, self._checks.rules)
                     if read is not None:
                         self._score(read, part)
                         continue
@@ -119,9 +120,14 @@ class Scorer:
                         part.counts = self._counts.drain()
                     if last is not None:
                         yield last.result()
-                    last, part = finishing.submit(part.finish, self._checks.rules, sending), None
+                    last, part = finishing.submit(part.finish), None
                 if last is not None:
                     yield last.result()
+            except LadingError:
+                # What was whole before need not be scored again once the cause is gone.
+                if last is not None:
+                    yield last.result()
+                raise
             finally:
                 if part is not None:
                     part.discard()
@@ -175,27 +181,31 @@ class Scorer:
 class _Part:
     """A task that is being scored: its two files, and what is known of its rows so far."""
 
-    def __init__(self, task: Task, place: Path | str, chunk_rows: int, rules: int) -> None:
+    def __init__(
+        self, task: Task, place: Path | str, sending: Spool, chunk_rows: int, rules: Sequence[Rule]
+    ) -> None:
         self._name = task.part
+        self._sending = sending
+        self._rules = rules
         self._held = ExitStack()
         self._url = place if isinstance(place, str) else ""
-        folder = self._held.enter_context(Spool().scratch()) if isinstance(place, str) else place
+        folder = self._held.enter_context(sending.scratch()) if isinstance(place, str) else place
         self._folder = folder
         self.output = self._held.enter_context(closing(PartFile(folder / task.part)))
         self.aside = self._held.enter_context(closing(PartFile(folder / "rejected" / task.part)))
         # Rows wait for whole chunks: where a reader divides a file must not decide what runs together.
         self.waiting = WholeChunks(chunk_rows)
-        self.failed = np.zeros(rules, np.int64)
+        self.failed = np.zeros(len(rules), np.int64)
         self.reasons: dict[str, int] = {}
         self.counts: tuple[tuple[int, ...], ...] = ()
         self.rows = self.left_out = 0
 
-    def finish(self, rules: Sequence[Rule], sending: Spool) -> Done:
-        """Bring both files under their names, and through `sending` to where they belong."""
+    def finish(self) -> Done:
+        """Bring both files under their names, and to the bucket if they belong into one."""
         with self._held:
-            output = self._sent(self.output.finish(self._name), sending)
-            aside = self._sent(self.aside.finish(f"rejected/{self._name}"), sending)
-            failed = zip(rules, self.failed.tolist(), strict=True)
+            output = self._sent(self.output.finish(self._name))
+            aside = self._sent(self.aside.finish(f"rejected/{self._name}"))
+            failed = zip(self._rules, self.failed.tolist(), strict=True)
             return Done(
                 part=self._name,
                 rows=self.rows + self.left_out,
@@ -209,13 +219,13 @@ class _Part:
                 failed=tuple((str(rule), count) for rule, count in failed if count),
             )
 
-    def _sent(self, written: Written | None, sending: Spool) -> Written | None:
+    def _sent(self, written: Written | None) -> Written | None:
         if written is None or not self._url:
             return written
         digest = f"sha256:{written.sha256}"
         # Sent twice, by whomever, it is the same object: its name follows from its content.
         source, url = self._folder / written.name, f"{self._url}/{written.name}"
-        return msgspec.structs.replace(written, etag=sending.connect().upload(source, url, digest))
+        return msgspec.structs.replace(written, etag=self._sending.connect().upload(source, url, digest))
 
     def discard(self) -> None:
         """Remove what was not finished; of one that is whole nothing is removed."""

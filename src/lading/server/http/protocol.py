@@ -152,9 +152,8 @@ class FastProtocol(HttpConnection):
         after.
         """
         credential = None
-        if (
-            self._around_credential is not None
-        ):  # In place, because every request of such a client passes here.
+        # In place and not in a function, because every request of such a client passes here.
+        if self._around_credential is not None:
             before, behind, start, stop, end, head = self._around_credential
             if data.startswith(behind, stop) and data.startswith(before):
                 credential = data[start:stop]

@@ -80,7 +80,7 @@ class Head(NamedTuple):
 class AroundCredential(NamedTuple):
     """A known head with a credential: what stands before and behind that, and where it begins and ends.
 
-    For a connection, whose next head is most often the same but for nothing: it is not searched again.
+    Kept for a connection, whose next head is most often the same one, and need not be searched again.
     """
 
     before: bytes
